@@ -1,0 +1,3 @@
+//! The `recipe` command.
+
+fn main() {}
