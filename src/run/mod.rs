@@ -1,11 +1,22 @@
-//! A run: its events, its folder, its journal and how it is cancelled.
+//! A run: its events, its folder, its child processes and its failures.
 //!
 //! Knows neither Rhai, Kubernetes nor terminals.
 
+pub mod child;
 pub mod dispatcher;
+pub mod duration;
 pub mod event;
+pub mod failure;
+pub mod folder;
+pub mod journal;
+pub mod scratch;
 pub mod secrets;
+pub mod step;
 
 pub use dispatcher::{Dispatcher, Events, Reporter};
 pub use event::{Event, EventKind, Outcome, StepId};
+pub use failure::{Excerpt, Failure, Kind};
+pub use folder::RunFolder;
+pub use journal::Journal;
 pub use secrets::Secrets;
+pub use step::Step;

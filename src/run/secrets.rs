@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::event::EventKind;
+use super::failure::{Failure, Kind};
 
 /// What is shown in place of a secret.
 pub const MASK: &str = "***";
@@ -66,6 +67,19 @@ impl Secrets {
             _ => {}
         }
     }
+}
+
+/// A random word of `length` letters and digits, for passwords.
+///
+/// # Errors
+/// When the system has no randomness to give.
+pub fn random(length: usize) -> Result<String, Failure> {
+    const LETTERS: &[u8; 64] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789ab";
+    let mut bytes = vec![0_u8; length];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Failure::new(Kind::Io, format!("the system gives no random numbers: {error}"))
+    })?;
+    Ok(bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte % 64)])).collect())
 }
 
 #[cfg(test)]

@@ -1,0 +1,299 @@
+//! Child processes of the run itself: commands that run to their end, such as
+//! `sh`, a build, or `initdb`. Servers and services belong to the supervisor.
+//!
+//! Each child leads a process group of its own, so that a signal reaches all
+//! that it started and the terminal's Ctrl-C reaches none of it. When the work
+//! that waits for a child is dropped, because its branch was cancelled, the
+//! group gets SIGTERM, then grace, then SIGKILL; [`Children::settle`] waits for
+//! that at the end of the run.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::Child;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::event::Stream;
+use crate::supervise::ProcessId;
+
+/// How long a cancelled child has to end by itself.
+const GRACE: Duration = Duration::from_secs(10);
+/// How long output is read on after the child has ended, for what it had
+/// written but not what its descendants may still write.
+const DRAIN: Duration = Duration::from_millis(200);
+/// Captured output is cut in the middle of nothing: past this many bytes of a
+/// stream the rest is only reported.
+const MOST_CAPTURED: usize = 16 << 20;
+
+/// What to run.
+#[derive(Debug, Clone, Default)]
+pub struct Command {
+    /// Looked up in `PATH` when it has no slash.
+    pub program: OsString,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+    /// Added to the environment of this process.
+    pub env: BTreeMap<String, String>,
+    /// Working directory; this process' when none.
+    pub cwd: Option<PathBuf>,
+    /// User and group to run as; this process' when none.
+    pub user: Option<(u32, u32)>,
+    /// Text for its standard input; empty when none.
+    pub stdin: Option<String>,
+}
+
+/// What a child left.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// Its standard output, invalid UTF-8 replaced.
+    pub stdout: String,
+    /// Its standard error, invalid UTF-8 replaced.
+    pub stderr: String,
+    /// Whether it left processes of its group behind, which were stopped.
+    pub left_processes: bool,
+}
+
+impl Finished {
+    /// The last `count` lines that it wrote to standard error, or to standard
+    /// output if it wrote nothing there.
+    #[must_use]
+    pub fn tail(&self, count: usize) -> Vec<String> {
+        let text = if self.stderr.trim().is_empty() { &self.stdout } else { &self.stderr };
+        last_lines(text, count)
+    }
+}
+
+/// The last `count` lines of a text.
+#[must_use]
+pub fn last_lines(text: &str, count: usize) -> Vec<String> {
+    let lines: Vec<_> = text.trim_end().lines().collect();
+    lines[lines.len().saturating_sub(count)..].iter().map(|line| (*line).to_owned()).collect()
+}
+
+/// `exit code 3`, `SIGKILL`: how a process ended, for people.
+#[must_use]
+pub fn describe(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => {
+            Signal::try_from(signal).map_or_else(|_| format!("signal {signal}"), |signal| signal.as_str().to_owned())
+        }
+        (None, None) => "an unknown status".to_owned(),
+    }
+}
+
+/// Ends process groups when this process is killed; the supervisor does it.
+pub trait Guard: Send + Sync {
+    /// From now on the group of this leader dies with this process.
+    fn guard(&self, leader: ProcessId);
+    /// The group is over.
+    fn unguard(&self, leader: ProcessId);
+}
+
+/// The child processes of one run. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Children {
+    ending: TaskTracker,
+    kill: CancellationToken,
+    guard: Arc<OnceLock<Box<dyn Guard>>>,
+}
+
+impl Children {
+    /// Hands process groups to `guard` from now on.
+    pub fn set_guard(&self, guard: Box<dyn Guard>) {
+        let _ = self.guard.set(guard);
+    }
+
+    /// Ends the grace of every child that is being stopped.
+    pub fn kill(&self) {
+        self.kill.cancel();
+    }
+
+    /// Waits until every cancelled child is gone.
+    pub async fn settle(&self) {
+        self.ending.close();
+        self.ending.wait().await;
+        self.ending.reopen();
+    }
+
+    /// Runs a command to its end, handing each line of output to `line`.
+    ///
+    /// # Errors
+    /// When it cannot be started. How it ended is in the value.
+    pub async fn run(
+        &self,
+        command: &Command,
+        mut line: impl FnMut(Stream, &str) + Send,
+    ) -> std::io::Result<Finished> {
+        let mut child = self.spawn(command)?;
+        let (stdout, stderr) = child.pipes();
+        let (mut out, mut err) = (String::new(), String::new());
+        let mut stdout = Lines::new(stdout);
+        let mut stderr = Lines::new(stderr);
+        let status = loop {
+            tokio::select! {
+                Some(text) = stdout.next() => keep(&mut out, Stream::Stdout, &text, &mut line),
+                Some(text) = stderr.next() => keep(&mut err, Stream::Stderr, &text, &mut line),
+                status = child.wait() => break status?,
+            }
+        };
+        let drain = async {
+            while let Some(text) = stdout.next().await {
+                keep(&mut out, Stream::Stdout, &text, &mut line);
+            }
+            while let Some(text) = stderr.next().await {
+                keep(&mut err, Stream::Stderr, &text, &mut line);
+            }
+        };
+        let drained = tokio::time::timeout(DRAIN, drain).await;
+        // Left-overs hold the pipes open, so a complete drain rules them out
+        // unless they redirected their output.
+        let left_processes = child.over(drained.is_err());
+        Ok(Finished { status, stdout: out, stderr: err, left_processes })
+    }
+
+    fn spawn(&self, command: &Command) -> std::io::Result<Running> {
+        let mut process = tokio::process::Command::new(&command.program);
+        process
+            .args(&command.args)
+            .envs(&command.env)
+            .process_group(0)
+            .stdin(if command.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        if let Some(cwd) = &command.cwd {
+            process.current_dir(cwd);
+        }
+        if let Some((uid, gid)) = command.user {
+            process.uid(uid).gid(gid);
+        }
+        let mut child = process.spawn()?;
+        let group = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default();
+        let leader = ProcessId::of(group);
+        if let (Some(guard), Some(leader)) = (self.guard.get(), leader) {
+            guard.guard(leader);
+        }
+        if let (Some(mut stdin), Some(text)) = (child.stdin.take(), command.stdin.clone()) {
+            tokio::spawn(async move {
+                // A child that does not read its input is its own business.
+                let _ = tokio::io::AsyncWriteExt::write_all(&mut stdin, text.as_bytes()).await;
+            });
+        }
+        Ok(Running { child: Some(child), group, leader, children: self.clone() })
+    }
+
+    fn unguard(&self, leader: Option<ProcessId>) {
+        if let (Some(guard), Some(leader)) = (self.guard.get(), leader) {
+            guard.unguard(leader);
+        }
+    }
+
+    async fn terminate(self, mut child: Child, group: i32, leader: Option<ProcessId>) {
+        signal_group(group, Signal::SIGTERM);
+        tokio::select! {
+            _ = child.wait() => {}
+            () = tokio::time::sleep(GRACE) => {}
+            () = self.kill.cancelled() => {}
+        }
+        signal_group(group, Signal::SIGKILL);
+        let _ = child.wait().await;
+        self.unguard(leader);
+    }
+}
+
+/// A child that is waited for; terminated when dropped before its end.
+struct Running {
+    child: Option<Child>,
+    group: i32,
+    leader: Option<ProcessId>,
+    children: Children,
+}
+
+type Pipe = Option<Box<dyn AsyncRead + Send + Unpin>>;
+
+impl Running {
+    fn pipes(&mut self) -> (Pipe, Pipe) {
+        let Some(child) = &mut self.child else { return (None, None) };
+        let stdout = child.stdout.take().map(|pipe| Box::new(pipe) as Box<dyn AsyncRead + Send + Unpin>);
+        let stderr = child.stderr.take().map(|pipe| Box::new(pipe) as Box<dyn AsyncRead + Send + Unpin>);
+        (stdout, stderr)
+    }
+
+    async fn wait(&mut self) -> std::io::Result<ExitStatus> {
+        match &mut self.child {
+            Some(child) => child.wait().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The leader has ended: ends what is left of its group.
+    fn over(&mut self, suspicious: bool) -> bool {
+        self.child = None;
+        let left = killpg(Pid::from_raw(self.group), None) != Err(Errno::ESRCH);
+        if left {
+            signal_group(self.group, Signal::SIGKILL);
+        }
+        self.children.unguard(self.leader);
+        left || suspicious
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = self.child.take() {
+            let children = self.children.clone();
+            let work = children.clone().terminate(child, self.group, self.leader);
+            children.ending.spawn(work);
+        }
+    }
+}
+
+fn signal_group(group: i32, signal: Signal) {
+    // 0 and 1 would mean this process' own group and everything.
+    if group > 1 {
+        let _ = killpg(Pid::from_raw(group), signal);
+    }
+}
+
+fn keep(all: &mut String, stream: Stream, text: &str, line: &mut (impl FnMut(Stream, &str) + Send)) {
+    if all.len() < MOST_CAPTURED {
+        all.push_str(text);
+    }
+    line(stream, text.trim_end_matches(['\n', '\r']));
+}
+
+/// Lines of a pipe, their ends included, invalid UTF-8 replaced.
+struct Lines {
+    reader: Option<BufReader<Box<dyn AsyncRead + Send + Unpin>>>,
+    /// Kept here and not in the future, so that a line read in part when
+    /// `select!` drops the future is not lost.
+    partial: Vec<u8>,
+}
+
+impl Lines {
+    fn new(pipe: Pipe) -> Self {
+        Self { reader: pipe.map(BufReader::new), partial: Vec::new() }
+    }
+
+    async fn next(&mut self) -> Option<String> {
+        let reader = self.reader.as_mut()?;
+        let read = reader.read_until(b'\n', &mut self.partial).await;
+        if matches!(read, Ok(0) | Err(_)) {
+            self.reader = None;
+        }
+        let line = std::mem::take(&mut self.partial);
+        (!line.is_empty()).then(|| String::from_utf8_lossy(&line).into_owned())
+    }
+}

@@ -1,0 +1,225 @@
+//! The folder of a run, below the user's state directory: what it was, what it
+//! did and what it made. It outlives the environment.
+//!
+//! ```text
+//! runs/datastorage-k3f9x2/
+//!   run.json        what it is and where its parts are
+//!   events.jsonl    the stream of events
+//!   journal.jsonl   what was made and removed
+//!   outputs.json    outputs in full, mode 0600
+//!   logs/NAME.log   output of servers and services
+//! ```
+
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::failure::{Failure, Kind};
+
+/// Names the directory that holds the folders of runs.
+pub const STATE_VARIABLE: &str = "RECIPE_STATE_DIR";
+
+/// The folder of one run.
+#[derive(Debug, Clone)]
+pub struct RunFolder {
+    /// The run's name.
+    pub id: String,
+    /// Its path.
+    pub path: PathBuf,
+}
+
+/// What `run.json` holds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Facts {
+    /// The run's name.
+    pub id: String,
+    /// Path of the recipe as given.
+    pub recipe: String,
+    /// The target.
+    pub target: String,
+    /// When it began.
+    pub started: Timestamp,
+    /// The `recipe` process that ran it.
+    pub owner: crate::supervise::ProcessId,
+    /// The scratch directory, with the supervisor's socket in it.
+    pub scratch: PathBuf,
+    /// How it stands.
+    pub state: State,
+}
+
+/// How a run stands, as far as it could write it down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Being set up; if its owner is gone, it was killed.
+    Running,
+    /// The environment is up.
+    Up,
+    /// The set-up failed and what it made was kept.
+    Kept,
+    /// Everything was taken down.
+    Down,
+    /// The set-up failed, and everything was taken down.
+    Failed,
+}
+
+impl State {
+    /// The word for lists.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Up => "up",
+            Self::Kept => "kept",
+            Self::Down => "down",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Where all runs are kept.
+///
+/// # Errors
+/// When the user has no home directory.
+pub fn runs_directory() -> Result<PathBuf, Failure> {
+    use etcetera::BaseStrategy;
+    if let Some(path) = std::env::var_os(STATE_VARIABLE) {
+        return Ok(PathBuf::from(path).join("runs"));
+    }
+    let home = etcetera::choose_base_strategy().map_err(|error| {
+        Failure::new(Kind::TargetUnusable, "there is no home directory to keep the run's records in")
+            .hint(format!("set {STATE_VARIABLE} to a directory"))
+            .cause(error)
+    })?;
+    // macOS has no directory of its own for state.
+    let state = home.state_dir().unwrap_or_else(|| home.data_dir());
+    Ok(state.join("recipe").join("runs"))
+}
+
+impl RunFolder {
+    /// Makes the folder of a new run of `recipe`.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn create(recipe: &Path) -> Result<Self, Failure> {
+        let runs = runs_directory()?;
+        let unwritable = |error: io::Error| {
+            Failure::new(Kind::TargetUnusable, format!("the run's records cannot be written below {}", runs.display()))
+                .hint(format!("make it writable, or set {STATE_VARIABLE} to another directory"))
+                .cause(error)
+        };
+        let mut builder = std::fs::DirBuilder::new();
+        builder.mode(0o700).recursive(true).create(&runs).map_err(unwritable)?;
+        let id = new_id(recipe);
+        let path = runs.join(&id);
+        builder.recursive(false).create(&path).map_err(unwritable)?;
+        builder.create(path.join("logs")).map_err(unwritable)?;
+        Ok(Self { id, path })
+    }
+
+    /// The folder of an earlier run.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn open(id: &str) -> Result<Self, Failure> {
+        let path = runs_directory()?.join(id);
+        if id.contains('/') || !path.join("run.json").exists() {
+            return Err(Failure::new(Kind::NotFound, format!("there is no run `{id}`")).hint("`recipe ls` lists the runs"));
+        }
+        Ok(Self { id: id.to_owned(), path })
+    }
+
+    /// All runs, the newest first. Folders without readable facts are left out.
+    ///
+    /// # Errors
+    /// When the directory is there but cannot be read.
+    pub fn all() -> Result<Vec<(Self, Facts)>, Failure> {
+        let runs = runs_directory()?;
+        let entries = match fs_err::read_dir(&runs) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(Failure::new(Kind::Io, "the runs cannot be listed").cause(error)),
+        };
+        let folder = |path: PathBuf| Self { id: path.file_name().unwrap_or_default().to_string_lossy().into(), path };
+        let mut all: Vec<_> = entries
+            .flatten()
+            .map(|entry| folder(entry.path()))
+            .filter_map(|folder| folder.facts().ok().map(|facts| (folder, facts)))
+            .collect();
+        all.sort_by_key(|(_, facts)| std::cmp::Reverse(facts.started));
+        Ok(all)
+    }
+
+    /// What `run.json` says.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn facts(&self) -> Result<Facts, Failure> {
+        let unreadable = || Failure::new(Kind::Io, format!("run `{}` has no readable run.json", self.id));
+        let text = fs_err::read(self.path.join("run.json")).map_err(|error| unreadable().cause(error))?;
+        serde_json::from_slice(&text).map_err(|error| unreadable().cause(error))
+    }
+
+    /// Writes `run.json`, whole or not at all.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_facts(&self, facts: &Facts) -> io::Result<()> {
+        self.write("run.json", &serde_json::to_vec_pretty(facts)?)
+    }
+
+    /// Writes `outputs.json`, whole or not at all.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_outputs(&self, outputs: &serde_json::Value) -> io::Result<()> {
+        self.write("outputs.json", &serde_json::to_vec_pretty(outputs)?)
+    }
+
+    /// The outputs of the run, in full.
+    ///
+    /// # Errors
+    /// When it has none yet.
+    pub fn outputs(&self) -> Result<serde_json::Map<String, serde_json::Value>, Failure> {
+        let none = || Failure::new(Kind::NotFound, format!("run `{}` has no outputs", self.id));
+        let text = fs_err::read(self.path.join("outputs.json")).map_err(|error| none().cause(error))?;
+        serde_json::from_slice(&text).map_err(|error| none().cause(error))
+    }
+
+    /// Where the stream of events is kept.
+    #[must_use]
+    pub fn events(&self) -> PathBuf {
+        self.path.join("events.jsonl")
+    }
+
+    /// Where the output of a server or service is kept.
+    #[must_use]
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.path.join("logs").join(format!("{name}.log"))
+    }
+
+    fn write(&self, name: &str, contents: &[u8]) -> io::Result<()> {
+        use io::Write;
+        let aside = self.path.join(format!(".{name}.new"));
+        let mut file =
+            std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+        file.write_all(contents)?;
+        fs_err::rename(aside, self.path.join(name))
+    }
+}
+
+/// The recipe's name and six random letters: unique, and easy to say.
+fn new_id(recipe: &Path) -> String {
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut random = [0_u8; 6];
+    // Without randomness the name only repeats, and making the folder fails.
+    let _ = getrandom::fill(&mut random);
+    let suffix: String = random.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect();
+    let stem = recipe.file_stem().unwrap_or_default().to_string_lossy();
+    let stem: String =
+        stem.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).take(24).collect();
+    format!("{}-{suffix}", if stem.is_empty() { "run" } else { &stem })
+}

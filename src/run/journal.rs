@@ -1,0 +1,114 @@
+//! The journal of a run: what it made, written down before it is made, so that
+//! whatever dies, the next `down` or `gc` knows what to look for.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::dispatcher::Events;
+use super::event::EventKind;
+
+/// One line of `journal.jsonl`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Entry {
+    /// When.
+    pub at: Timestamp,
+    /// What was about to be made, or is gone.
+    #[serde(flatten)]
+    pub change: Change,
+}
+
+/// What an entry says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "snake_case")]
+pub enum Change {
+    /// About to be made.
+    Creating {
+        /// `process`, `directory`.
+        kind: String,
+        /// Its name within the run.
+        name: String,
+        /// Where or what it is.
+        detail: String,
+    },
+    /// A process that exists now, by what identifies it for good.
+    Running {
+        /// Its name within the run.
+        name: String,
+        /// Its identity.
+        process: crate::supervise::ProcessId,
+    },
+    /// Gone.
+    Removed {
+        /// As when it was made.
+        kind: String,
+        /// As when it was made.
+        name: String,
+    },
+}
+
+/// The journal being written. Cheap to clone.
+#[derive(Clone)]
+pub struct Journal {
+    file: Arc<Mutex<File>>,
+    events: Events,
+}
+
+impl Journal {
+    /// Begins the journal of a run.
+    ///
+    /// # Errors
+    /// When the file cannot be made.
+    pub fn create(folder: &Path, events: Events) -> io::Result<Self> {
+        let file =
+            std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(folder.join("journal.jsonl"))?;
+        Ok(Self { file: Arc::new(Mutex::new(file)), events })
+    }
+
+    /// Something is about to be made.
+    ///
+    /// # Errors
+    /// When that cannot be written down; it must not be made then.
+    pub fn creating(&self, kind: &str, name: &str, detail: impl Into<String>) -> io::Result<()> {
+        let detail = detail.into();
+        let change = Change::Creating { kind: kind.to_owned(), name: name.to_owned(), detail: detail.clone() };
+        self.write(change)?;
+        self.events.emit(EventKind::ResourceCreated { kind: kind.into(), name: name.to_owned(), detail });
+        Ok(())
+    }
+
+    /// The process announced under `name` runs.
+    ///
+    /// # Errors
+    /// When that cannot be written down.
+    pub fn running(&self, name: &str, process: crate::supervise::ProcessId) -> io::Result<()> {
+        self.write(Change::Running { name: name.to_owned(), process })
+    }
+
+    /// Something is gone. Not being able to write it down only costs a later
+    /// look at something that is not there.
+    pub fn removed(&self, kind: &str, name: &str) {
+        let _ = self.write(Change::Removed { kind: kind.to_owned(), name: name.to_owned() });
+        self.events.emit(EventKind::ResourceRemoved { kind: kind.into(), name: name.to_owned() });
+    }
+
+    fn write(&self, change: Change) -> io::Result<()> {
+        let mut line = serde_json::to_vec(&Entry { at: Timestamp::now(), change })?;
+        line.push(b'\n');
+        self.file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line)
+    }
+}
+
+/// Reads a journal; a last line that was cut off by a kill is left out.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn read(folder: &Path) -> io::Result<Vec<Entry>> {
+    let text = fs_err::read_to_string(folder.join("journal.jsonl"))?;
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}

@@ -1,0 +1,184 @@
+//! One call of a primitive: where it was made, whose step it is, and the way
+//! from a blocking script into async work and back.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use rhai::{Dynamic, EvalAltResult, NativeCallContext, Position};
+use tokio_util::sync::CancellationToken;
+
+use super::arguments::Arguments;
+use super::branch::Branch;
+use super::failure::{failure_of, raise};
+use super::host::Host;
+use super::primitive::Primitive;
+use crate::run::event::{CacheUse, EventKind, SourcePosition, StepKind};
+use crate::run::{Failure, Kind, Outcome, Step, StepId};
+
+/// The context of a running primitive. Cheap to clone.
+#[derive(Clone)]
+pub struct Call {
+    /// The line of execution it was made in.
+    pub branch: Branch,
+    /// The primitive's name.
+    pub primitive: &'static str,
+    /// The call in the script.
+    pub position: SourcePosition,
+    /// What its work reports to.
+    pub step: Step,
+    pub(super) at: Position,
+}
+
+impl Call {
+    pub(super) fn new(primitive: &'static str, branch: Branch, context: &NativeCallContext) -> Self {
+        let at = context.call_position();
+        let position = branch.host.sources.position(context.call_source().unwrap_or_default(), at);
+        let step = Step::new(branch.host.events.clone(), None, branch.path.clone());
+        Self { branch, primitive, position, step, at }
+    }
+
+    /// The host of the script.
+    #[must_use]
+    pub fn host(&self) -> &Arc<Host> {
+        &self.branch.host
+    }
+
+    /// Cancelled when this call should stop. Work is dropped at that moment
+    /// anyway; only what needs an orderly end listens.
+    #[must_use]
+    pub fn token(&self) -> &CancellationToken {
+        &self.branch.token
+    }
+
+    /// Begins a step for this call.
+    pub(super) fn begin(mut self, kind: StepKind, title: String, waits_for: Option<StepId>) -> Self {
+        let started = Started { kind, primitive: self.primitive, title, waits_for };
+        let id = started.emit(&self.branch, Some(self.position.clone()));
+        self.step = Step::new(self.host().events.clone(), Some(id), self.branch.path.clone());
+        self
+    }
+
+    /// Ends the step that [`Call::begin`] began, as `result` says.
+    pub(super) fn end<T>(&self, result: &Result<T, Box<EvalAltResult>>) {
+        if let Some(step) = self.step.id() {
+            finish_step(&self.branch.host, step, self.step.cache_use(), result);
+        }
+    }
+
+    /// Names this call in a failure that does not say where it is from.
+    #[must_use]
+    pub fn locate(&self, mut failure: Failure) -> Failure {
+        if failure.position.is_none() {
+            failure.position = Some(self.position.clone());
+            failure.primitive = self.primitive.into();
+            failure.branch = self.branch.path.clone();
+        }
+        failure
+    }
+
+    pub(super) fn raise(&self, failure: Failure) -> Box<EvalAltResult> {
+        raise(self.locate(failure), self.at)
+    }
+
+    /// Runs async work to its end on this thread, or until the branch is cancelled.
+    pub(super) fn block_on<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Box<EvalAltResult>> {
+        let work = AssertUnwindSafe(work).catch_unwind();
+        // `biased` in run_until_cancelled: a cancelled branch begins nothing.
+        match self.host().runtime.block_on(self.branch.token.run_until_cancelled(work)) {
+            None => Err(Branch::cancelled(self.at)),
+            Some(Ok(Ok(value))) => Ok(value),
+            Some(Ok(Err(failure))) => Err(self.raise(failure)),
+            Some(Err(panic)) => Err(self.raise(bug(panic.as_ref()))),
+        }
+    }
+
+    /// Runs a primitive as a step.
+    pub(super) fn step(
+        self,
+        primitive: &Primitive,
+        arguments: Arguments,
+        run: fn(Self, Arguments) -> BoxFuture<'static, Result<Dynamic, Failure>>,
+    ) -> Result<Dynamic, Box<EvalAltResult>> {
+        debug_assert_eq!(primitive.name, self.primitive);
+        let call = self.clone().begin(StepKind::Primitive, arguments.title(self.host().name_of), None);
+        // Made inside the future, so that a panic while making it is caught too.
+        let result = call.block_on(async { run(call.clone(), arguments).await });
+        call.end(&result);
+        result
+    }
+}
+
+/// What a step that begins is.
+pub(super) struct Started<'a> {
+    pub kind: StepKind,
+    pub primitive: &'a str,
+    pub title: String,
+    pub waits_for: Option<StepId>,
+}
+
+impl Started<'_> {
+    /// Tells that the step began as part of `parent`.
+    pub(super) fn emit(self, parent: &Branch, position: Option<SourcePosition>) -> StepId {
+        self.emit_in(parent, parent.path.clone(), position)
+    }
+
+    /// The same, for a step that is a branch of its own.
+    pub(super) fn emit_in(self, parent: &Branch, path: Arc<str>, position: Option<SourcePosition>) -> StepId {
+        let step = parent.host.next_step();
+        parent.host.events.emit(EventKind::StepStarted {
+            step,
+            parent: parent.step,
+            branch: path,
+            kind: self.kind,
+            primitive: self.primitive.into(),
+            title: self.title,
+            position,
+            waits_for: self.waits_for,
+        });
+        step
+    }
+}
+
+/// Tells that `step` ended as `result` says.
+pub(super) fn finish_step<T>(
+    host: &Host,
+    step: StepId,
+    cache: Option<CacheUse>,
+    result: &Result<T, Box<EvalAltResult>>,
+) {
+    let (outcome, error) = match result {
+        Ok(_) => (Outcome::Succeeded, None),
+        Err(error) if is_cancelled(error) => (Outcome::Cancelled, None),
+        Err(error) => (Outcome::Failed, Some(one_line(error))),
+    };
+    host.events.emit(EventKind::StepFinished { step, outcome, cache, error });
+}
+
+/// Whether an error means "stopped because of something else".
+pub(super) fn is_cancelled(error: &EvalAltResult) -> bool {
+    matches!(error.unwrap_inner(), EvalAltResult::ErrorTerminated(..))
+}
+
+/// An error in one line, for lists.
+pub(super) fn one_line(error: &EvalAltResult) -> String {
+    match failure_of(error) {
+        Some(failure) => failure.message.lines().next().unwrap_or_default().to_owned(),
+        None => super::diagnostic::message(error.unwrap_inner()),
+    }
+}
+
+/// A panic as a failure: a bug in recipe, not in the recipe.
+pub(super) fn bug(panic: &(dyn std::any::Any + Send)) -> Failure {
+    let said = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    Failure::new(Kind::Bug, format!("recipe itself went wrong: {said}"))
+        .hint("this is a bug in recipe, not in your script; please report it together with the run's folder")
+}

@@ -1,0 +1,252 @@
+//! The host of a script: builds the interpreter, compiles and runs.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use rhai::packages::Package;
+use rhai::{AST, Dynamic, Engine, EvalAltResult, FnPtr, NativeCallContext, OptimizationLevel, Position, Scope};
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use super::branch::{Branch, on_progress};
+use super::call::{Call, Started, bug, finish_step, one_line};
+use super::environment::Environment;
+use super::parallel::{GroupFailure, run_branch};
+use super::primitive::Primitive;
+use super::resolver::Resolver;
+use super::snapshot::snapshot;
+use super::sources::Sources;
+use super::{failure, register, task};
+use crate::run::event::{EventKind, Level, SourcePosition, StepKind};
+use crate::run::{Events, StepId};
+
+/// Stack of every thread that runs script code, in bytes. The deepest
+/// expressions allowed below, 64 calls deep, need 8 MiB; only touched pages
+/// count, so that more costs nothing.
+pub(super) const STACK: usize = 16 << 20;
+const MOST_CALL_LEVELS: usize = 64;
+/// Enough for 15 nested `parallel` in one expression; Rhai's own limit allows 3.
+const DEEPEST_EXPRESSION: usize = 128;
+
+/// What the script layer is given: the primitives and the types they return.
+#[derive(Clone, Copy)]
+pub struct Table {
+    /// All primitives.
+    pub primitives: fn() -> Box<dyn Iterator<Item = &'static Primitive>>,
+    /// Registers the types of handles with their properties.
+    pub types: fn(&mut Engine),
+    /// The name of a value that is a handle.
+    pub name_of: fn(&Dynamic) -> Option<String>,
+}
+
+/// A recipe compiled together with its modules.
+pub struct Program {
+    /// The interpreter it was compiled for.
+    pub(super) engine: Arc<Engine>,
+    /// All texts.
+    pub sources: Sources,
+    pub(super) ast: Arc<AST>,
+    pub(super) table: Table,
+}
+
+/// A script being run.
+pub struct Host {
+    /// The interpreter, shared by all branches.
+    pub engine: Arc<Engine>,
+    /// Where async work runs.
+    pub runtime: Handle,
+    /// The run's stream of events.
+    pub events: Events,
+    /// The texts of the recipe.
+    pub sources: Sources,
+    /// Branches one after the other.
+    pub sequential: bool,
+    /// Where the script acts: target, parameters, outputs, folders.
+    pub environment: Arc<Environment>,
+    pub(super) name_of: fn(&Dynamic) -> Option<String>,
+    steps: AtomicU64,
+    groups: Mutex<HashMap<String, GroupFailure>>,
+    on_exit: Mutex<Vec<ExitHook>>,
+}
+
+struct ExitHook {
+    closure: FnPtr,
+    #[expect(deprecated, reason = "Rhai marks what it calls volatile as deprecated; the version is pinned")]
+    context: rhai::NativeCallContextStore,
+    call: Call,
+}
+
+impl Program {
+    /// Compiles a recipe and all it imports.
+    ///
+    /// # Errors
+    /// The first file that cannot be read or compiled, with its imports.
+    pub fn compile(table: Table, path: &Path) -> Result<Self, super::diagnostic::Diagnostic> {
+        let sources = Sources::default();
+        let engine = Arc::new(engine(table, &sources));
+        match sources.compile(&engine, path) {
+            Ok(ast) => Ok(Self { engine, sources, ast, table }),
+            Err(error) => Err(super::diagnostic::compile(&sources, *error, table)),
+        }
+    }
+}
+
+fn engine(table: Table, sources: &Sources) -> Engine {
+    let mut engine = Engine::new_raw();
+    rhai::packages::StandardPackage::new().register_into_engine(&mut engine);
+    engine
+        // Constant folding loses the positions of keys in option maps.
+        .set_optimization_level(OptimizationLevel::None)
+        .set_strict_variables(true)
+        .set_max_call_levels(MOST_CALL_LEVELS)
+        .set_max_expr_depths(DEEPEST_EXPRESSION, DEEPEST_EXPRESSION)
+        .disable_symbol("eval")
+        .set_module_resolver(Resolver::new(sources.clone()))
+        .on_progress(on_progress)
+        .on_print(|text| say(text.to_owned()))
+        .on_debug(|text, source, at| say(format!("{}:{at}: {text}", source.unwrap_or_default())));
+    failure::register(&mut engine);
+    task::register(&mut engine);
+    (table.types)(&mut engine);
+    for primitive in (table.primitives)() {
+        register::register(&mut engine, primitive);
+    }
+    engine
+}
+
+fn say(text: String) {
+    if let Some(branch) = Branch::current() {
+        branch.host.events.emit(EventKind::Message { level: Level::Info, branch: branch.path, text });
+    }
+}
+
+impl Host {
+    /// A host for one run of `program`.
+    #[must_use]
+    pub fn new(
+        program: &Program,
+        runtime: Handle,
+        events: Events,
+        environment: Arc<Environment>,
+        sequential: bool,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            engine: program.engine.clone(),
+            runtime,
+            events,
+            sources: program.sources.clone(),
+            sequential,
+            environment,
+            name_of: program.table.name_of,
+            steps: AtomicU64::new(0),
+            groups: Mutex::default(),
+            on_exit: Mutex::default(),
+        })
+    }
+
+    /// Runs the script to its end on a thread of its own and calls `done` there.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn run(
+        self: &Arc<Self>,
+        program: &Program,
+        token: CancellationToken,
+        done: impl FnOnce(Result<(), Box<EvalAltResult>>) + Send + 'static,
+    ) -> std::io::Result<()> {
+        let (host, ast) = (self.clone(), program.ast.clone());
+        thread::Builder::new().name("script".to_owned()).stack_size(STACK).spawn(move || {
+            let branch = Branch::main(host.clone(), token);
+            let _entered = branch.clone().enter();
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                host.engine.run_ast_with_scope(&mut Scope::new(), &ast).map(|()| Dynamic::UNIT)
+            }));
+            let result = result.unwrap_or_else(|panic| {
+                Err(failure::raise(bug(panic.as_ref()), Position::NONE))
+            });
+            let result = match result.map_err(|error| *error) {
+                Ok(_) | Err(EvalAltResult::Exit(..)) => Ok(Dynamic::UNIT),
+                Err(error) => Err(error.into()),
+            };
+            done(branch.finish_tasks(result).map(drop));
+        })?;
+        Ok(())
+    }
+
+    /// Runs the closures given to `on_exit`, last first, on a thread of its own.
+    ///
+    /// # Errors
+    /// The first error; the others are messages of the run. All closures run.
+    pub fn run_exit_hooks(
+        self: &Arc<Self>,
+        token: CancellationToken,
+        done: impl FnOnce(Result<(), Box<EvalAltResult>>) + Send + 'static,
+    ) -> std::io::Result<()> {
+        let host = self.clone();
+        thread::Builder::new().name("on_exit".to_owned()).stack_size(STACK).spawn(move || {
+            let branch = Branch::main(host.clone(), token);
+            let mut first = Ok(());
+            loop {
+                let Some(hook) = host.on_exit.lock().unwrap_or_else(PoisonError::into_inner).pop() else { break };
+                let started = Started { kind: StepKind::Phase, primitive: "on_exit", title: String::new(), waits_for: None };
+                let step = started.emit(&branch, Some(hook.call.position.clone()));
+                let within = branch.within(step);
+                #[expect(deprecated, reason = "as above")]
+                let context = hook.context.create_context(&host.engine);
+                let result = run_branch(&within, &hook.call, || hook.closure.call_raw(&context, None, []));
+                finish_step(&host, step, None, &result);
+                match (result, &first) {
+                    (Err(error), Ok(())) => first = Err(error),
+                    (Err(error), Err(_)) => {
+                        let text = format!("on_exit failed: {}", one_line(&error));
+                        host.events.emit(EventKind::Message { level: Level::Warning, branch: "".into(), text });
+                    }
+                    (Ok(_), _) => {}
+                }
+            }
+            done(first);
+        })?;
+        Ok(())
+    }
+
+    /// Keeps `closure` for the end of the run.
+    pub(crate) fn on_exit(&self, context: &NativeCallContext, call: Call, closure: &FnPtr) {
+        #[expect(deprecated, reason = "as above")]
+        let hook = ExitHook { closure: snapshot(closure), context: context.store_data(), call };
+        self.on_exit.lock().unwrap_or_else(PoisonError::into_inner).push(hook);
+    }
+
+    pub(super) fn next_step(&self) -> StepId {
+        StepId(self.steps.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Wraps a branch's error in a call frame whose name refers to what became
+    /// of the group. A frame is the one thing that travels with any error, also
+    /// with values that a script throws, and leaves `catch` as it is.
+    pub(super) fn frame_group(
+        &self,
+        group: GroupFailure,
+        error: Box<EvalAltResult>,
+        context: &NativeCallContext,
+    ) -> Box<EvalAltResult> {
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = format!("\u{1}{}", groups.len());
+        groups.insert(name.clone(), group);
+        let source = context.call_source().unwrap_or_default().to_owned();
+        EvalAltResult::ErrorInFunctionCall(name, source, error, context.call_position()).into()
+    }
+
+    /// What became of the group that a call frame refers to.
+    pub(super) fn take_group(&self, frame: &str) -> Option<GroupFailure> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner).remove(frame)
+    }
+
+    /// Where in the recipe `at` is, in the file `key`.
+    #[must_use]
+    pub fn position(&self, key: &str, at: Position) -> SourcePosition {
+        self.sources.position(key, at)
+    }
+}

@@ -1,0 +1,38 @@
+//! The script layer: Rhai, embedded.
+//!
+//! A script blocks from top to bottom; each branch of a group and each task is
+//! a thread of its own with a [`Branch`](branch::Branch), and primitives are
+//! entries of one table that run as steps on the async runtime.
+//!
+//! Rhai is pinned to 1.25.1: since 1.26 a closure that leaves its module no
+//! longer finds that module's functions, and a script's own `f.call()` of such
+//! a closure cannot be repaired from the host. Recipes share steps as modules
+//! that return closures, so this must work.
+
+pub mod arguments;
+mod branch;
+pub mod call;
+pub mod diagnostic;
+mod explain;
+mod environment;
+mod failure;
+pub mod host;
+pub mod json;
+pub(crate) mod parallel;
+pub mod primitive;
+mod register;
+mod resolver;
+mod snapshot;
+pub mod sources;
+mod suggest;
+mod syntax;
+pub(crate) mod task;
+
+pub use arguments::Arguments;
+pub use branch::Branch;
+pub use call::Call;
+pub use diagnostic::Diagnostic;
+pub use environment::{Environment, workspace_of};
+pub(crate) use failure::failure_of;
+pub use host::{Host, Program, Table};
+pub use primitive::{Family, Opt, Param, Primitive, Run, Type};

@@ -1,0 +1,71 @@
+//! Registration of the table with the interpreter.
+
+use std::any::TypeId;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use rhai::{Dynamic, Engine, EvalAltResult, NativeCallContext};
+
+use super::arguments::{Arguments, Misfit};
+use super::branch::Branch;
+use super::call::{Call, bug};
+use super::primitive::{Primitive, Run};
+use crate::run::Failure;
+
+/// Makes `primitive` callable with each number of arguments it takes.
+///
+/// The types are left open here and checked by [`Arguments`], whose errors name
+/// the parameter; Rhai's own would only say that no such function exists.
+pub(super) fn register(engine: &mut Engine, primitive: &'static Primitive) {
+    let (least, most) = primitive.arity();
+    for count in least..=most {
+        let types = vec![TypeId::of::<Dynamic>(); count];
+        engine.register_raw_fn(primitive.name, types, move |context: NativeCallContext, values: &mut [&mut Dynamic]| {
+            // Copied, not taken: in `handle.method()` the first is the variable itself.
+            let values = values.iter().map(|value| value.flatten_clone()).collect();
+            invoke(primitive, &context, values)
+        });
+    }
+}
+
+fn invoke(
+    primitive: &'static Primitive,
+    context: &NativeCallContext,
+    values: Vec<Dynamic>,
+) -> Result<Dynamic, Box<EvalAltResult>> {
+    let at = context.call_position();
+    let Some(branch) = Branch::current() else {
+        return Err(format!("`{}` can only be called while a recipe runs", primitive.name).into());
+    };
+    if branch.token.is_cancelled() {
+        return Err(Branch::cancelled(at));
+    }
+    let call = Call::new(primitive.name, branch, context);
+    let arguments = Arguments::read(primitive, values, context.engine())
+        .map_err(|misfit| call.raise(point_at(misfit, &call, context)))?;
+    match primitive.run {
+        Run::Step(run) => call.step(primitive, arguments, run),
+        Run::Value(run) => guarded(&call, || run(&call, &arguments).map_err(|failure| call.raise(failure))),
+        Run::Control(run) => run(context, call, &arguments),
+    }
+}
+
+/// Runs host code that may be wrong: a panic becomes a failure.
+fn guarded(
+    call: &Call,
+    run: impl FnOnce() -> Result<Dynamic, Box<EvalAltResult>>,
+) -> Result<Dynamic, Box<EvalAltResult>> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(call.raise(bug(panic.as_ref()))))
+}
+
+/// Moves the failure from the call to the very argument or option at fault,
+/// where the script spells it out at the call.
+fn point_at(misfit: Misfit, call: &Call, context: &NativeCallContext) -> Failure {
+    let sources = &call.host().sources;
+    let source = context.call_source().unwrap_or_default();
+    let mut failure = call.locate(misfit.failure);
+    let at = sources.argument_position(source, call.at, misfit.argument, misfit.option.as_deref());
+    if let Some(at) = at {
+        failure.position = Some(sources.position(source, at));
+    }
+    failure
+}

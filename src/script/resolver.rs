@@ -1,0 +1,65 @@
+//! `import`, relative to the importing file.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rhai::{Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
+
+use super::sources::{Sources, key, module_path};
+
+type Loaded = Arc<Mutex<Option<Shared<Module>>>>;
+
+/// Finds, runs and keeps modules. The top level of a module runs once in a
+/// run, in the first branch that imports it; others wait for it.
+pub(super) struct Resolver {
+    sources: Sources,
+    modules: Mutex<HashMap<String, Loaded>>,
+}
+
+impl Resolver {
+    pub(super) fn new(sources: Sources) -> Self {
+        Self { sources, modules: Mutex::default() }
+    }
+}
+
+impl ModuleResolver for Resolver {
+    fn resolve(
+        &self,
+        engine: &Engine,
+        importer: Option<&str>,
+        path: &str,
+        at: Position,
+    ) -> Result<Shared<Module>, Box<EvalAltResult>> {
+        let file = module_path(importer, path);
+        let key = key(&file);
+        let loaded = self.modules.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default().clone();
+        // Cycles of literal imports are refused before anything runs, so that
+        // only an import by a computed path could wait for itself here.
+        let Ok(mut module) = loaded.try_lock().or_else(|error| match error {
+            std::sync::TryLockError::Poisoned(poisoned) => Ok(poisoned.into_inner()),
+            std::sync::TryLockError::WouldBlock if LOADING.with_borrow(|loading| loading.contains(&key)) => Err(()),
+            std::sync::TryLockError::WouldBlock => Ok(loaded.lock().unwrap_or_else(PoisonError::into_inner)),
+        }) else {
+            return Err(EvalAltResult::ErrorRuntime(format!("`{path}` imports itself").into(), at).into());
+        };
+        if let Some(module) = &*module {
+            return Ok(module.clone());
+        }
+        let in_module = |error| Box::new(EvalAltResult::ErrorInModule(key.clone(), error, at));
+        let ast = self.sources.compile(engine, &file).map_err(|failed| match *failed.error {
+            EvalAltResult::ErrorModuleNotFound(why, _) => EvalAltResult::ErrorModuleNotFound(why, at).into(),
+            error => in_module(error.into()),
+        })?;
+        LOADING.with_borrow_mut(|loading| loading.push(key.clone()));
+        let evaluated = Module::eval_ast_as_new(Scope::new(), &ast, engine);
+        LOADING.with_borrow_mut(|loading| loading.pop());
+        let mut evaluated = evaluated.map_err(in_module)?;
+        evaluated.set_id(key.as_str());
+        Ok(module.insert(evaluated.into()).clone())
+    }
+}
+
+thread_local! {
+    /// Modules whose top level this thread is running.
+    static LOADING: std::cell::RefCell<Vec<String>> = const { std::cell::RefCell::new(Vec::new()) };
+}

@@ -1,0 +1,190 @@
+//! The texts and syntax trees of a recipe and its modules, read once.
+//!
+//! Errors are rendered from these texts, so that a file edited during a long
+//! run does not move the marks.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rhai::{AST, Engine, EvalAltResult, Expr, Position, Stmt};
+
+use super::syntax;
+use crate::run::event::SourcePosition;
+
+/// A file of script, by its key: the absolute path as text.
+#[derive(Clone)]
+pub struct Source {
+    /// The path relative to the working directory where it lies below it.
+    pub display: Arc<str>,
+    /// The whole text.
+    pub text: Arc<str>,
+    /// None while, or if, it does not compile.
+    pub(super) ast: Option<Arc<AST>>,
+}
+
+/// All files of a recipe. Cheap to clone, shared.
+#[derive(Clone, Default)]
+pub struct Sources(Arc<RwLock<HashMap<String, Source>>>);
+
+/// Why a recipe does not compile.
+#[derive(Debug)]
+pub struct CompileError {
+    /// The error as Rhai gives it.
+    pub(super) error: Box<EvalAltResult>,
+    /// Key of the file it is in.
+    pub(super) file: String,
+    /// The imports that led there, outermost first: file key and position.
+    pub(super) imports: Vec<(String, Position)>,
+}
+
+impl Sources {
+    /// Reads and compiles `path` and, depth first, all it imports by a literal path.
+    ///
+    /// # Errors
+    /// The first file that cannot be read or compiled.
+    pub(super) fn compile(&self, engine: &Engine, path: &Path) -> Result<Arc<AST>, Box<CompileError>> {
+        self.compile_in(engine, path, &mut Vec::new())
+    }
+
+    fn compile_in(
+        &self,
+        engine: &Engine,
+        path: &Path,
+        imports: &mut Vec<(String, Position)>,
+    ) -> Result<Arc<AST>, Box<CompileError>> {
+        let fail = |error: Box<EvalAltResult>, file: &str, imports: &[(String, Position)]| {
+            Box::new(CompileError { error, file: file.to_owned(), imports: imports.to_vec() })
+        };
+        let key = key(path);
+        if let Some(ast) = self.get(&key).and_then(|source| source.ast) {
+            return Ok(ast);
+        }
+        let text = fs_err::read_to_string(path).map_err(|error| {
+            let at = imports.last().map_or(Position::NONE, |(_, at)| *at);
+            let file = imports.last().map_or(key.clone(), |(file, _)| file.clone());
+            let imports = &imports[..imports.len().saturating_sub(1)];
+            fail(EvalAltResult::ErrorModuleNotFound(reason(path, &error), at).into(), &file, imports)
+        })?;
+        let source = Source { display: display(path), text: text.as_str().into(), ast: None };
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), source);
+        let mut ast = engine.compile(&text).map_err(|error| fail(error.into(), &key, imports))?;
+        ast.set_source(&key);
+        let ast = Arc::new(ast);
+        for (module, at) in literal_imports(&ast) {
+            let file = module_path(Some(&key), &module);
+            imports.push((key.clone(), at));
+            if imports.iter().any(|(importer, _)| *importer == self::key(&file)) {
+                let chain: Vec<_> = imports.iter().map(|(importer, _)| self.display(importer).to_string()).collect();
+                let cycle = format!("import cycle: {} → {}", chain.join(" → "), display(&file));
+                return Err(fail(EvalAltResult::ErrorRuntime(cycle.into(), at).into(), &key, &imports[..imports.len() - 1]));
+            }
+            self.compile_in(engine, &file, imports)?;
+            imports.pop();
+        }
+        if let Some(source) = self.0.write().unwrap_or_else(PoisonError::into_inner).get_mut(&key) {
+            source.ast = Some(ast.clone());
+        }
+        Ok(ast)
+    }
+
+    /// The file with this key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<Source> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    fn display(&self, key: &str) -> Arc<str> {
+        self.get(key).map_or_else(|| key.into(), |source| source.display)
+    }
+
+    /// A position in the file `key` for events and errors.
+    #[must_use]
+    pub(super) fn position(&self, key: &str, at: Position) -> SourcePosition {
+        SourcePosition {
+            file: self.display(key),
+            line: at.line().unwrap_or_default(),
+            column: at.position().unwrap_or_default(),
+        }
+    }
+
+    /// The key of the file that a position is in.
+    #[must_use]
+    pub(super) fn key_of(&self, position: &SourcePosition) -> String {
+        let sources = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let found = sources.iter().find(|(_, source)| source.display == position.file);
+        found.map_or_else(|| position.file.to_string(), |(key, _)| key.clone())
+    }
+
+    /// Where an argument, or a key of the map given as that argument, stands in
+    /// the call at `at`; none where the call does not spell it out.
+    pub(super) fn argument_position(
+        &self,
+        key: &str,
+        at: Position,
+        argument: usize,
+        option: Option<&str>,
+    ) -> Option<Position> {
+        let ast = self.get(key)?.ast?;
+        let mut found = None;
+        syntax::calls(&ast, &mut |call| {
+            if call.at != at {
+                return;
+            }
+            let index = if call.is_method { argument.checked_sub(1) } else { Some(argument) };
+            let Some(expression) = index.and_then(|index| call.arguments.get(index)) else { return };
+            found = match (option, expression) {
+                (None, expression) => Some(expression.start_position()),
+                (Some(option), Expr::Map(map, _)) => {
+                    map.0.iter().find(|(key, _)| key.name == option).map(|(key, _)| key.pos)
+                }
+                (Some(_), _) => None,
+            };
+        });
+        found
+    }
+}
+
+/// The file that `import "module"` means in the file `importer`.
+pub(super) fn module_path(importer: Option<&str>, module: &str) -> PathBuf {
+    let folder = importer.map(Path::new).and_then(Path::parent).unwrap_or(Path::new("."));
+    let mut path = folder.join(module);
+    if path.extension().is_none_or(|extension| extension != "rhai") {
+        path.as_mut_os_string().push(".rhai");
+    }
+    path
+}
+
+/// The key of a file: its absolute path with links resolved, where it exists.
+pub(super) fn key(path: &Path) -> String {
+    let absolute = path.canonicalize().or_else(|_| std::path::absolute(path));
+    absolute.as_deref().unwrap_or(path).to_string_lossy().into_owned()
+}
+
+fn display(path: &Path) -> Arc<str> {
+    let absolute = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let here = std::env::current_dir().and_then(|here| here.canonicalize()).unwrap_or_default();
+    absolute.strip_prefix(&here).unwrap_or(&absolute).to_string_lossy().into()
+}
+
+fn reason(path: &Path, error: &std::io::Error) -> String {
+    use std::io::ErrorKind::{InvalidData, NotFound};
+    match error.kind() {
+        NotFound => format!("there is no file `{}`", display(path)),
+        InvalidData => format!("`{}` is not UTF-8 text", display(path)),
+        _ => format!("`{}` cannot be read: {error}", display(path)),
+    }
+}
+
+fn literal_imports(ast: &AST) -> Vec<(String, Position)> {
+    let mut imports = Vec::new();
+    ast.walk(&mut |path| {
+        if let Some(rhai::ASTNode::Stmt(Stmt::Import(import, _))) = path.last()
+            && let Expr::StringConstant(module, at) = &import.0
+        {
+            imports.push((module.to_string(), *at));
+        }
+        true
+    });
+    imports
+}

@@ -1,0 +1,158 @@
+//! Tasks: branches that their parent goes on beside, until `join`.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use rhai::{Dynamic, Engine, EvalAltResult, FnPtr, NativeCallContext, Position};
+use tokio::sync::watch;
+
+use super::call::{Call, Started, finish_step, is_cancelled, one_line};
+use super::host::STACK;
+use super::parallel::{Slots, run_branch};
+use super::snapshot::snapshot;
+use crate::run::event::StepKind;
+use crate::run::{Failure, Kind, StepId};
+
+/// What `start` returns. Cheap to clone.
+#[derive(Clone)]
+pub struct Task(Arc<Inner>);
+
+struct Inner {
+    name: String,
+    step: StepId,
+    done: watch::Receiver<bool>,
+    result: Mutex<Option<Result<Dynamic, Box<EvalAltResult>>>>,
+    joined: AtomicBool,
+    /// The call of `start`: file key and position.
+    source: String,
+    at: Position,
+}
+
+impl Task {
+    /// Its name, as given to `start`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Begins `closure` on a thread of its own. With `--sequential` it is run
+    /// to its end first.
+    pub(crate) fn start(
+        context: &NativeCallContext,
+        call: &Call,
+        name: String,
+        closure: &FnPtr,
+    ) -> Result<Self, Box<EvalAltResult>> {
+        let parent = &call.branch;
+        let path = if parent.path.is_empty() { name.clone() } else { format!("{}/{name}", parent.path) };
+        let started =
+            Started { kind: StepKind::Task, primitive: call.primitive, title: name.clone(), waits_for: None };
+        let step = started.emit_in(parent, path.into(), Some(call.position.clone()));
+        let branch = parent.fork(&name, step, parent.token.child_token());
+        let (finished, done) = watch::channel(false);
+        let source = context.call_source().unwrap_or_default().to_owned();
+        let (result, joined) = (Mutex::new(None), AtomicBool::new(false));
+        let task = Self(Arc::new(Inner { name, step, done, result, joined, source, at: call.at }));
+
+        let closure = snapshot(closure);
+        #[expect(deprecated, reason = "Rhai marks what it calls volatile as deprecated; the version is pinned")]
+        let stored = context.store_data();
+        let (call, this) = (call.clone(), task.clone());
+        let sequential = parent.host.sequential;
+        let slot = Slots::take().map_err(|why| refused(&call, &why))?;
+        let parent_tasks = parent.tasks.clone();
+        let refusing = call.clone();
+        let thread = thread::Builder::new().stack_size(STACK).spawn(move || {
+            let _slot = slot;
+            let engine = branch.host.engine.clone();
+            #[expect(deprecated, reason = "as above")]
+            let context = stored.create_context(&engine);
+            let result = run_branch(&branch, &call, || closure.call_raw(&context, None, []));
+            finish_step(&branch.host, step, None, &result);
+            *this.0.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result.map(Dynamic::flatten));
+            let _ = finished.send(true);
+        });
+        let thread = thread.map_err(|error| refused(&refusing, &error.to_string()))?;
+        if sequential {
+            let _ = thread.join();
+        }
+        parent_tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task.clone());
+        Ok(task)
+    }
+
+    /// Waits for the value. A failure is handed to the first who joins; those
+    /// who join later are told that it was.
+    pub(crate) fn join(&self, call: Call) -> Result<Dynamic, Box<EvalAltResult>> {
+        let call = call.begin(StepKind::Join, self.0.name.clone(), Some(self.0.step));
+        let mut done = self.0.done.clone();
+        let ended = call.block_on(async {
+            // An error means that the task's thread is gone, which ends it too.
+            let _ = done.wait_for(|done| *done).await;
+            Ok(())
+        });
+        let result = ended.and_then(|()| {
+            self.0.joined.store(true, Ordering::SeqCst);
+            self.take(&call)
+        });
+        call.end(&result);
+        result
+    }
+
+    fn take(&self, call: &Call) -> Result<Dynamic, Box<EvalAltResult>> {
+        let mut slot = self.0.result.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = |what: &str| {
+            call.raise(Failure::new(Kind::Script, format!("task `{}` {what}", self.0.name)))
+        };
+        match slot.take() {
+            Some(Ok(value)) => {
+                *slot = Some(Ok(value.clone()));
+                Ok(value)
+            }
+            Some(Err(error)) => {
+                let again = Failure::new(Kind::Script, format!("failed already: {}", one_line(&error)));
+                *slot = Some(Err(call.raise(again)));
+                Err(self.frame(error, call.at))
+            }
+            None => Err(told("ended without a result")),
+        }
+    }
+
+    /// Adds "in task `name`" to the error's trace.
+    fn frame(&self, error: Box<EvalAltResult>, at: Position) -> Box<EvalAltResult> {
+        if is_cancelled(&error) {
+            return error;
+        }
+        let name = format!("task `{}`", self.0.name);
+        EvalAltResult::ErrorInFunctionCall(name, self.0.source.clone(), error, at).into()
+    }
+
+    /// Waits for the end, for a task nobody joined; its error, if nobody was told.
+    pub(super) fn finish(&self) -> Option<Box<EvalAltResult>> {
+        let mut done = self.0.done.clone();
+        let _ = futures::executor::block_on(done.wait_for(|done| *done));
+        if self.0.joined.load(Ordering::SeqCst) {
+            return None;
+        }
+        let mut slot = self.0.result.lock().unwrap_or_else(PoisonError::into_inner);
+        match slot.take() {
+            Some(Err(error)) if !is_cancelled(&error) => Some(self.frame(error, self.0.at)),
+            other => {
+                *slot = other;
+                None
+            }
+        }
+    }
+}
+
+fn refused(call: &Call, why: &str) -> Box<EvalAltResult> {
+    call.raise(Failure::new(Kind::Script, format!("the task cannot be started: {why}")))
+}
+
+pub(super) fn register(engine: &mut Engine) {
+    engine
+        .register_type_with_name::<Task>("Task")
+        .register_get("name", |task: &mut Task| task.0.name.clone())
+        .register_fn("to_string", |task: &mut Task| format!("Task({})", task.0.name))
+        .register_fn("to_debug", |task: &mut Task| format!("Task({})", task.0.name));
+}

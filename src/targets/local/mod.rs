@@ -1,0 +1,154 @@
+//! The local target: real servers as processes of this machine.
+//!
+//! A cluster is only a name here; everything is a process of the run's
+//! supervisor, in a directory of its own below the run's scratch directory.
+
+mod image;
+mod postgres;
+mod process;
+mod ready;
+mod redis;
+mod servers;
+mod service;
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+
+use super::{
+    Cluster, ClusterRequest, Executed, Image, ImageRequest, Postgres, PostgresRequest, Redis, RedisRequest, Service,
+    ServiceRequest, Target,
+};
+use crate::run::child::Children;
+use crate::run::{Failure, Journal, Kind, RunFolder, Secrets, Step};
+use crate::supervise::{Supervisor, SupervisorError};
+
+/// Processes of this machine, owned by one supervisor.
+pub struct Local {
+    supervisor: Supervisor,
+    /// The run's scratch directory.
+    scratch: PathBuf,
+    folder: RunFolder,
+    journal: Journal,
+    children: Children,
+    secrets: Secrets,
+}
+
+impl Local {
+    /// The local target of the run that `supervisor` belongs to.
+    #[must_use]
+    pub fn new(
+        supervisor: Supervisor,
+        scratch: PathBuf,
+        folder: RunFolder,
+        journal: Journal,
+        children: Children,
+        secrets: Secrets,
+    ) -> Self {
+        Self { supervisor, scratch, folder, journal, children, secrets }
+    }
+
+    /// A password nobody has seen, and that nothing will show.
+    fn secret(&self, given: Option<String>) -> Result<String, Failure> {
+        let secret = match given {
+            Some(given) => given,
+            None => crate::run::secrets::random(24)?,
+        };
+        self.secrets.add(&secret);
+        Ok(secret)
+    }
+}
+
+#[async_trait]
+impl Target for Local {
+    fn name(&self) -> &'static str {
+        "local"
+    }
+
+    async fn create_cluster(&self, _step: &Step, request: ClusterRequest) -> Result<Cluster, Failure> {
+        Ok(Cluster { name: request.name.into() })
+    }
+
+    async fn delete_cluster(&self, _step: &Step, _cluster: &Cluster) -> Result<(), Failure> {
+        // In reverse order of their start, so that services go before what they use.
+        let status = self.supervisor.status().await.map_err(supervisor_failure)?;
+        for process in status.processes.iter().rev().filter(|process| process.ended.is_none()) {
+            self.supervisor.stop(&process.name).await.map_err(supervisor_failure)?;
+            self.journal.removed("process", &process.name);
+        }
+        Ok(())
+    }
+
+    async fn build_image(&self, step: &Step, request: ImageRequest) -> Result<Image, Failure> {
+        self.build(step, request).await
+    }
+
+    async fn load_image(&self, step: &Step, _cluster: &Cluster, image: &Image) -> Result<Image, Failure> {
+        step.cache(true, "local runs the program from where it was built");
+        Ok(image.clone())
+    }
+
+    async fn deploy_postgres(
+        &self,
+        step: &Step,
+        _cluster: &Cluster,
+        request: PostgresRequest,
+    ) -> Result<Postgres, Failure> {
+        self.start_postgres(step, request).await
+    }
+
+    async fn deploy_redis(&self, step: &Step, _cluster: &Cluster, request: RedisRequest) -> Result<Redis, Failure> {
+        self.start_redis(step, request).await
+    }
+
+    async fn deploy_service(
+        &self,
+        step: &Step,
+        _cluster: &Cluster,
+        request: ServiceRequest,
+    ) -> Result<Service, Failure> {
+        self.start_service(step, request).await
+    }
+
+    async fn apply_manifest(&self, _step: &Step, _cluster: &Cluster, path: PathBuf) -> Result<(), Failure> {
+        let what = format!("the target `local` has no Kubernetes to apply {} to", path.display());
+        Err(Failure::new(Kind::Unsupported, what)
+            .hint("use deploy_postgres, deploy_redis or deploy_service, which every target can do"))
+    }
+
+    async fn exec(&self, step: &Step, service: &Service, command: Vec<String>) -> Result<Executed, Failure> {
+        self.execute(step, service, command).await
+    }
+
+    async fn reserve_port(&self) -> Result<u16, Failure> {
+        self.supervisor.reserve_port(None).await.map_err(supervisor_failure)
+    }
+
+    async fn teardown(&self) -> Result<(), Failure> {
+        self.supervisor.shutdown().await.map_err(supervisor_failure)
+    }
+
+    async fn detach(&self) -> Result<(), Failure> {
+        self.supervisor.detach(None).await.map_err(supervisor_failure)
+    }
+}
+
+/// What the supervisor refused, as a failure.
+fn supervisor_failure(error: SupervisorError) -> Failure {
+    use crate::supervise::Failure as Refusal;
+    let kind = match &error {
+        SupervisorError::Refused(Refusal::PortTaken { .. } | Refusal::PortRefused { .. } | Refusal::NoPort { .. }) => {
+            Kind::PortTaken
+        }
+        SupervisorError::Refused(Refusal::NoProgram { .. } | Refusal::NoDirectory { .. } | Refusal::NoInterpreter { .. }) => {
+            Kind::NotFound
+        }
+        SupervisorError::Refused(Refusal::NameTaken { .. }) => Kind::Usage,
+        _ => Kind::Io,
+    };
+    let mut failure = Failure::new(kind, error.to_string());
+    if let Some(cause) = std::error::Error::source(&error) {
+        failure = failure.cause(std::io::Error::other(cause.to_string()));
+    }
+    failure
+}

@@ -1,0 +1,287 @@
+//! PostgreSQL on this machine: `initdb`, start, create the database.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::{OpenOptionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio_postgres::NoTls;
+
+use super::process::{LocalProcess, ProcessRequest};
+use super::servers::{PostgresPrograms, find_postgres, unprivileged};
+use super::{Local, ready, supervisor_failure};
+use crate::run::child::{Command, describe};
+use crate::run::event::Level;
+use crate::run::{Failure, Kind, Step};
+use crate::supervise::{Signal, StopPolicy, User};
+use crate::targets::handles::PostgresParts;
+use crate::targets::{Endpoint, Postgres, PostgresRequest, Workload};
+
+/// Settings of every server: its data is thrown away, so nothing is synced.
+/// `shared_buffers` is the least that keeps migrations in memory.
+const SETTINGS: [(&str, &str); 8] = [
+    ("fsync", "off"),
+    ("synchronous_commit", "off"),
+    ("full_page_writes", "off"),
+    ("shared_buffers", "128MB"),
+    ("max_wal_senders", "0"),
+    ("jit", "off"),
+    ("max_connections", "100"),
+    ("lc_messages", "C"),
+];
+
+/// How often another port is tried when somebody took the one we chose.
+const PORT_ATTEMPTS: usize = 3;
+
+impl Local {
+    pub(super) async fn start_postgres(&self, step: &Step, request: PostgresRequest) -> Result<Postgres, Failure> {
+        let programs = find_postgres()?;
+        mention_other_version(step, &programs, &request.image);
+        let user = unprivileged(&["postgres"]);
+        let password = self.secret(request.password.clone())?;
+        let home = self.home(&request.name, user)?;
+
+        self.initdb(step, &programs, &request, &password, &home, user).await?;
+        let mut attempts = PORT_ATTEMPTS;
+        let (process, postgres) = loop {
+            attempts -= 1;
+            match self.boot(step, &programs, &request, &password, &home, user).await {
+                Err(failure) if attempts > 0 && request.host_port.is_none() && lost_port(&failure) => {}
+                result => break result?,
+            }
+        };
+        create_database(&process, &postgres).await?;
+        Ok(postgres)
+    }
+
+    async fn initdb(
+        &self,
+        step: &Step,
+        programs: &PostgresPrograms,
+        request: &PostgresRequest,
+        password: &str,
+        home: &Path,
+        user: Option<User>,
+    ) -> Result<(), Failure> {
+        step.waiting("initdb");
+        let password_file = home.join("password");
+        write_private(&password_file, password, user)?;
+        let args = [
+            format!("--pgdata={}", home.join("data").display()),
+            format!("--username={}", request.user),
+            format!("--pwfile={}", password_file.display()),
+            "--auth=scram-sha-256".to_owned(),
+            "--encoding=UTF8".to_owned(),
+            "--no-locale".to_owned(),
+            "--no-sync".to_owned(),
+            "--no-instructions".to_owned(),
+        ];
+        let command = Command {
+            program: programs.initdb.clone().into(),
+            args: args.into_iter().map(Into::into).collect(),
+            env: environment(),
+            // The caller's directory may be one the unprivileged user cannot enter.
+            cwd: Some(home.to_owned()),
+            user: user.map(|user| (user.uid, user.gid)),
+            stdin: None,
+        };
+        let initdb = self.children.run(&command, |stream, line| step.output(stream, line)).await;
+        let removed = std::fs::remove_file(&password_file);
+        let initdb = initdb.map_err(|error| {
+            Failure::new(Kind::TargetUnusable, format!("{} cannot be executed", programs.initdb.display())).cause(error)
+        })?;
+        if !initdb.status.success() {
+            let evidence = initdb.tail(8);
+            let full = evidence.iter().any(|line| line.contains("No space left on device"));
+            let failure =
+                Failure::new(Kind::Command, format!("initdb ended with {}", describe(initdb.status))).evidence(evidence);
+            return Err(if full {
+                let variable = crate::run::scratch::BASE_VARIABLE;
+                failure.hint(format!(
+                    "there is no room left in {}; free some, or set {variable} to a directory with 100 MB or more",
+                    self.scratch.display()
+                ))
+            } else {
+                failure
+            });
+        }
+        removed.map_err(|error| Failure::new(Kind::Io, "the password file cannot be removed").cause(error))
+    }
+
+    /// Starts the server on a port of its own and waits for its first answer.
+    async fn boot(
+        &self,
+        step: &Step,
+        programs: &PostgresPrograms,
+        request: &PostgresRequest,
+        password: &str,
+        home: &Path,
+        user: Option<User>,
+    ) -> Result<(LocalProcess, Postgres), Failure> {
+        let port = self.supervisor.reserve_port(request.host_port).await.map_err(supervisor_failure)?;
+        let process = self
+            .spawn(ProcessRequest {
+                name: request.name.clone(),
+                program: programs.postgres.clone(),
+                args: arguments(home, port, &request.settings),
+                env: environment(),
+                cwd: home.to_owned(),
+                user,
+                // SIGQUIT ends it at once and, unlike SIGKILL, leaks no shared memory.
+                stop: StopPolicy { signal: Signal::Quit, grace_ms: 5000, wave: 1 },
+                on_supervisor_death: Signal::Quit,
+            })
+            .await?;
+        let endpoint = Endpoint { host: "127.0.0.1".to_owned(), port };
+        let postgres = Postgres(Arc::new(PostgresParts {
+            name: request.name.clone(),
+            host: endpoint.clone(),
+            internal: endpoint,
+            user: request.user.clone(),
+            password: password.to_owned(),
+            database: request.database.clone(),
+            workload: Arc::new(PostgresProcess { process: process.clone(), config: maintenance(port, request, password) }),
+        }));
+        postgres.0.workload.ready(step, request.timeout).await?;
+        Ok((process, postgres))
+    }
+
+    /// The directory of one server, which its user owns.
+    pub(super) fn home(&self, name: &str, user: Option<User>) -> Result<PathBuf, Failure> {
+        let home = self.scratch.join(name);
+        let failed = |error| {
+            Failure::new(Kind::Io, format!("the directory of `{name}` cannot be made below {}", self.scratch.display()))
+                .cause(error)
+        };
+        match fs_err::create_dir(&home) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                return Err(Failure::new(Kind::Usage, format!("there is a `{name}` in this environment already"))
+                    .hint("give one of them another name with the option `name`"));
+            }
+            made => made.map_err(failed)?,
+        }
+        give(&home, user).map_err(failed)?;
+        Ok(home)
+    }
+}
+
+/// The settings to reach the database that `initdb` made.
+fn maintenance(port: u16, request: &PostgresRequest, password: &str) -> tokio_postgres::Config {
+    let mut config = tokio_postgres::Config::new();
+    config.host("127.0.0.1").port(port).user(&request.user).password(password).dbname("postgres");
+    config
+}
+
+fn arguments(home: &Path, port: u16, settings: &BTreeMap<String, String>) -> Vec<String> {
+    let mut args = vec![
+        "-D".to_owned(),
+        home.join("data").display().to_string(),
+        "-k".to_owned(),
+        home.display().to_string(),
+        "-p".to_owned(),
+        port.to_string(),
+    ];
+    let ours = SETTINGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let address = ("listen_addresses".to_owned(), "127.0.0.1".to_owned());
+    let theirs = settings.iter().map(|(name, value)| (name.clone(), value.clone()));
+    for (name, value) in ours.chain([address]).chain(theirs) {
+        args.extend(["-c".to_owned(), format!("{name}={value}")]);
+    }
+    args
+}
+
+/// PostgreSQL reads `PG*` and locale variables, which must not be the caller's.
+fn environment() -> BTreeMap<String, String> {
+    let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".to_owned());
+    BTreeMap::from([("PATH".to_owned(), path), ("LC_ALL".to_owned(), "C".to_owned()), ("TZ".to_owned(), "UTC".to_owned())])
+}
+
+async fn create_database(process: &LocalProcess, postgres: &Postgres) -> Result<(), Failure> {
+    let name = &postgres.0.database;
+    if name == "postgres" {
+        return Ok(());
+    }
+    let mut config = postgres.config();
+    let failed = |error: tokio_postgres::Error| {
+        Failure::new(Kind::Sql, format!("the database `{name}` cannot be created")).cause(error).evidence(process.tail())
+    };
+    let (client, connection) = config.dbname("postgres").connect(NoTls).await.map_err(failed)?;
+    let connection = tokio::spawn(connection);
+    // FILE_COPY takes 7 ms, the default WAL_LOG 20; before 15 there is no other way.
+    let copy = if server_version(&client).await.map_err(failed)? >= 150_000 { " STRATEGY FILE_COPY" } else { "" };
+    let created = client.batch_execute(&format!("CREATE DATABASE \"{}\"{copy}", name.replace('"', "\"\""))).await;
+    connection.abort();
+    created.map_err(failed)
+}
+
+async fn server_version(client: &tokio_postgres::Client) -> Result<i32, tokio_postgres::Error> {
+    let row = client.query_one("SELECT current_setting('server_version_num')::int", &[]).await?;
+    row.try_get(0)
+}
+
+/// Says so when the recipe names an image of another major version.
+fn mention_other_version(step: &Step, programs: &PostgresPrograms, image: &str) {
+    let installed = programs.postgres.ancestors().filter_map(Path::file_name).find_map(|name| {
+        let digits: String = name.to_str()?.chars().filter(char::is_ascii_digit).collect();
+        digits.parse::<u32>().ok()
+    });
+    let tag: String =
+        image.rsplit_once(':').map(|(_, tag)| tag.chars().take_while(char::is_ascii_digit).collect()).unwrap_or_default();
+    if let (Some(installed), Ok(wanted)) = (installed, tag.parse::<u32>())
+        && installed != wanted
+    {
+        let text = format!("local runs the installed PostgreSQL {installed}, where containers run {image}");
+        step.message(Level::Info, text);
+    }
+}
+
+/// Whether a server died because its port was taken between choice and use.
+fn lost_port(failure: &Failure) -> bool {
+    failure.kind == Kind::Exited && failure.evidence.iter().any(|line| line.contains("could not bind"))
+}
+
+pub(super) fn write_private(path: &Path, text: &str, user: Option<User>) -> Result<(), Failure> {
+    let written = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
+        .and_then(|()| give(path, user));
+    written.map_err(|error| Failure::new(Kind::Io, format!("{} cannot be written", path.display())).cause(error))
+}
+
+/// Makes `user` the owner.
+pub(super) fn give(path: &Path, user: Option<User>) -> std::io::Result<()> {
+    user.map_or(Ok(()), |user| chown(path, Some(user.uid), Some(user.gid)))
+}
+
+/// The running server.
+struct PostgresProcess {
+    process: LocalProcess,
+    config: tokio_postgres::Config,
+}
+
+#[async_trait]
+impl Workload for PostgresProcess {
+    async fn ready(&self, step: &Step, timeout: Duration) -> Result<(), Failure> {
+        let probe = || async {
+            let (client, connection) = self.config.connect(NoTls).await.map_err(|error| chain(&error))?;
+            let connection = tokio::spawn(connection);
+            let answer = client.simple_query("SELECT 1").await;
+            connection.abort();
+            answer.map(drop).map_err(|error| chain(&error))
+        };
+        ready::wait(&self.process, step, "PostgreSQL to answer SELECT 1", timeout, probe).await
+    }
+
+    async fn logs(&self, lines: usize) -> Result<String, Failure> {
+        Ok(self.process.last_lines(lines))
+    }
+}
+
+fn chain(error: &tokio_postgres::Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+}

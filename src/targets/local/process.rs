@@ -1,0 +1,82 @@
+//! A process of the supervisor, as the local target sees it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::{Local, supervisor_failure};
+use crate::run::child::last_lines;
+use crate::run::{Failure, Kind};
+use crate::supervise::{Exit, Process, Signal, Spawn, StopPolicy, User};
+
+/// Lines of a log that are shown when its process has died.
+const EVIDENCE: usize = 15;
+
+/// What to run.
+pub(super) struct ProcessRequest {
+    pub name: String,
+    pub program: PathBuf,
+    pub args: Vec<String>,
+    pub env: BTreeMap<String, String>,
+    pub cwd: PathBuf,
+    pub user: Option<User>,
+    pub stop: StopPolicy,
+    pub on_supervisor_death: Signal,
+}
+
+/// A running server or service. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct LocalProcess {
+    pub name: Arc<str>,
+    pub log: Arc<PathBuf>,
+    process: Arc<Process>,
+}
+
+impl Local {
+    /// Starts a process and writes it into the journal, before and after.
+    pub(super) async fn spawn(&self, request: ProcessRequest) -> Result<LocalProcess, Failure> {
+        let unwritable = |error| Failure::new(Kind::Io, "the run's journal cannot be written").cause(error);
+        let ProcessRequest { name, program, args, env, cwd, user, stop, on_supervisor_death } = request;
+        self.journal.creating("process", &name, program.display().to_string()).map_err(unwritable)?;
+        let log = self.folder.log(&name);
+        let spawn =
+            Spawn { name: name.clone(), program, args, env, cwd, user, log: log.clone(), stop, on_supervisor_death };
+        let process = self.supervisor.spawn(spawn).await.map_err(supervisor_failure)?;
+        self.journal.running(&name, process.id()).map_err(unwritable)?;
+        Ok(LocalProcess { name: name.into(), log: Arc::new(log), process: Arc::new(process) })
+    }
+}
+
+impl LocalProcess {
+    /// Resolves with what to say when the process has ended.
+    pub(super) async fn died(&self) -> Failure {
+        self.ended(self.process.exited().await)
+    }
+
+    /// Fails when the process has ended.
+    pub(super) fn running(&self) -> Result<(), Failure> {
+        match self.process.exit() {
+            None => Ok(()),
+            Some(exit) => Err(self.ended(exit)),
+        }
+    }
+
+    fn ended(&self, exit: Exit) -> Failure {
+        Failure::new(Kind::Exited, format!("`{}` {exit}", self.name)).evidence(self.tail())
+    }
+
+    /// The last lines of its log.
+    pub(super) fn tail(&self) -> Vec<String> {
+        last_lines(&self.read_log(), EVIDENCE)
+    }
+
+    /// The last `count` lines of its log as one text.
+    pub(super) fn last_lines(&self, count: usize) -> String {
+        last_lines(&self.read_log(), count).join("\n")
+    }
+
+    /// The whole log; empty when it cannot be read.
+    fn read_log(&self) -> String {
+        std::fs::read(&*self.log).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,273 @@
+//! Services on this machine.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::process::{LocalProcess, ProcessRequest};
+use super::{Local, ready, supervisor_failure};
+use crate::run::child::Command;
+use crate::run::{Failure, Kind, Step};
+use crate::supervise::{Signal, StopPolicy};
+use crate::targets::handles::ServiceParts;
+use crate::targets::{Endpoint, Executed, Service, ServiceRequest, Workload};
+
+/// Variables of this process that a service keeps: a container would have them
+/// from its image.
+const INHERITED: [&str; 6] = ["PATH", "HOME", "USER", "LANG", "TMPDIR", "TZ"];
+
+impl Local {
+    pub(super) async fn start_service(&self, step: &Step, request: ServiceRequest) -> Result<Service, Failure> {
+        if request.replicas != 1 {
+            return Err(Failure::new(Kind::Unsupported, "the target `local` runs one process of each service")
+                .hint("leave out `replicas`, or deploy it under several names"));
+        }
+        let command = command_line(&request)?;
+        let home = self.home(&request.name, None)?;
+        let files = home.join("files");
+        write_files(&files, &request.files)?;
+        let ports = self.ports(&request).await?;
+
+        let mut env: BTreeMap<String, String> =
+            INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect();
+        env.insert("FILES".to_owned(), files.display().to_string());
+        // What a container has for itself, the local target tells: listen here.
+        env.insert("HOST".to_owned(), "127.0.0.1".to_owned());
+        for (name, endpoint) in &ports {
+            env.insert(port_variable(name), endpoint.port.to_string());
+        }
+        let env = expand(env, &request.env);
+        let mut command = command.into_iter().map(|word| substitute(&word, &env));
+        let program = command.next().unwrap_or_default();
+        let process = self
+            .spawn(ProcessRequest {
+                name: request.name.clone(),
+                program: program.into(),
+                args: command.collect(),
+                env: env.clone(),
+                cwd: home.clone(),
+                user: None,
+                stop: StopPolicy { signal: Signal::Term, grace_ms: 5000, wave: 0 },
+                on_supervisor_death: Signal::Kill,
+            })
+            .await?;
+        let (main, more): (Vec<_>, Vec<_>) = ports.into_iter().partition(|(name, _)| name.is_empty());
+        let main = main.into_iter().next().map(|(_, endpoint)| endpoint);
+        let _ = step;
+        Ok(Service(Arc::new(ServiceParts {
+            name: request.name,
+            host: main.clone(),
+            internal: main.clone(),
+            ports: more,
+            workload: Arc::new(ServiceProcess { process, endpoint: main, path: request.ready, env, home }),
+        })))
+    }
+
+    /// Ports on this machine, by name; the main one's is empty.
+    async fn ports(&self, request: &ServiceRequest) -> Result<Vec<(String, Endpoint)>, Failure> {
+        let mut ports = Vec::new();
+        let main = request.port.map(|_| (String::new(), request.host_port));
+        for (name, preferred) in main.into_iter().chain(request.ports.keys().map(|name| (name.clone(), None))) {
+            let port = self.supervisor.reserve_port(preferred).await.map_err(supervisor_failure)?;
+            ports.push((name, Endpoint { host: "127.0.0.1".to_owned(), port }));
+        }
+        Ok(ports)
+    }
+
+    pub(super) async fn execute(
+        &self,
+        step: &Step,
+        service: &Service,
+        command: Vec<String>,
+    ) -> Result<Executed, Failure> {
+        let Some((env, home)) = service.0.workload.surroundings() else {
+            return Err(Failure::new(Kind::Unsupported, format!("`{}` is not a service of this target", service.0.name)));
+        };
+        let Some((program, args)) = command.split_first() else {
+            return Err(Failure::new(Kind::Usage, "the command is empty").hint("name a program, as in [\"ls\", \"-l\"]"));
+        };
+        let command = Command {
+            program: program.into(),
+            args: args.iter().map(Into::into).collect(),
+            env,
+            cwd: Some(home),
+            ..Command::default()
+        };
+        let finished = self.children.run(&command, |stream, line| step.output(stream, line)).await;
+        let finished = finished
+            .map_err(|error| Failure::new(Kind::NotFound, format!("`{program}` cannot be executed")).cause(error))?;
+        use std::os::unix::process::ExitStatusExt;
+        let code = finished.status.code().or_else(|| finished.status.signal().map(|n| 128 + n)).unwrap_or(-1);
+        Ok(Executed { code, stdout: finished.stdout, stderr: finished.stderr })
+    }
+}
+
+/// `PORT`, and `PORT_METRICS` for the port called `metrics`.
+fn port_variable(name: &str) -> String {
+    if name.is_empty() {
+        return "PORT".to_owned();
+    }
+    let upper: String = name.chars().map(|c| if c.is_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
+    format!("PORT_{upper}")
+}
+
+/// The command as in a container: `command` replaces the image's program, in
+/// which its own name means the program; `args` follow.
+fn command_line(request: &ServiceRequest) -> Result<Vec<String>, Failure> {
+    let binary = request.image.as_ref().and_then(|image| image.binary.as_ref());
+    let mut words = match (&request.command, binary) {
+        (Some(command), _) if command.is_empty() => {
+            return Err(Failure::new(Kind::Usage, "option `command` is empty").hint("its first item is the program"));
+        }
+        (Some(command), binary) => {
+            let mut words = command.clone();
+            if let Some(binary) = binary.filter(|binary| binary.file_name().is_some_and(|name| name == words[0].as_str())) {
+                words[0] = binary.display().to_string();
+            }
+            words
+        }
+        (None, Some(binary)) => vec![binary.display().to_string()],
+        (None, None) => {
+            return Err(Failure::new(Kind::Usage, "it is not said what the service runs")
+                .hint("give the option `image`, made by build_image, or the option `command`"));
+        }
+    };
+    words.extend(request.args.iter().cloned());
+    Ok(words)
+}
+
+/// Adds `more` to `env`, with references resolved as Kubernetes does: to
+/// variables that are known already, by name; unknown ones stay as they are.
+fn expand(mut env: BTreeMap<String, String>, more: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut known = env.clone();
+    known.extend(more.iter().filter(|(_, value)| !value.contains("$(")).map(|(k, v)| (k.clone(), v.clone())));
+    for (name, value) in more {
+        env.insert(name.clone(), substitute(value, &known));
+    }
+    env
+}
+
+/// Replaces `$(NAME)`; `$$(NAME)` stands for itself.
+fn substitute(text: &str, env: &BTreeMap<String, String>) -> String {
+    let mut result = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("$(") {
+        let (before, reference) = rest.split_at(at);
+        let end = reference.find(')');
+        let value = end.and_then(|end| env.get(&reference[2..end]));
+        match (before.strip_suffix('$'), end, value) {
+            (Some(before), Some(end), _) => {
+                result.push_str(before);
+                result.push_str(&reference[..=end]);
+                rest = &reference[end + 1..];
+            }
+            (None, Some(end), Some(value)) => {
+                result.push_str(before);
+                result.push_str(value);
+                rest = &reference[end + 1..];
+            }
+            _ => {
+                result.push_str(before);
+                result.push_str("$(");
+                rest = &reference[2..];
+            }
+        }
+    }
+    result + rest
+}
+
+fn write_files(folder: &Path, files: &BTreeMap<String, String>) -> Result<(), Failure> {
+    let failed = |name: &str, error| {
+        Failure::new(Kind::Io, format!("the file `{name}` of the service cannot be written")).cause(error)
+    };
+    std::fs::create_dir(folder).map_err(|error| failed("", error))?;
+    for (name, text) in files {
+        let plain = Path::new(name).components().all(|part| matches!(part, std::path::Component::Normal(_)));
+        if !plain || name.is_empty() {
+            return Err(Failure::new(Kind::Usage, format!("option `files` has the name `{name}`, which leaves its folder"))
+                .hint("name files relative to $(FILES), such as \"config.yaml\""));
+        }
+        let path = folder.join(name);
+        path.parent()
+            .map_or(Ok(()), std::fs::create_dir_all)
+            .and_then(|()| std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path))
+            .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
+            .map_err(|error| failed(name, error))?;
+    }
+    Ok(())
+}
+
+/// The running service.
+struct ServiceProcess {
+    process: LocalProcess,
+    endpoint: Option<Endpoint>,
+    path: Option<String>,
+    env: BTreeMap<String, String>,
+    home: PathBuf,
+}
+
+#[async_trait]
+impl Workload for ServiceProcess {
+    async fn ready(&self, step: &Step, timeout: Duration) -> Result<(), Failure> {
+        match (&self.endpoint, &self.path) {
+            (Some(endpoint), Some(path)) => {
+                let url = format!("http://{endpoint}/{}", path.trim_start_matches('/'));
+                let what = format!("GET {url} to answer 200");
+                let probe = || async { crate::targets::http::probe(&url, 200..=299).await.map(drop) };
+                ready::wait(&self.process, step, &what, timeout, probe).await
+            }
+            (Some(endpoint), None) => {
+                let what = format!("port {} to accept connections", endpoint.port);
+                let probe = || async {
+                    let connected = tokio::net::TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await;
+                    connected.map(drop).map_err(|error| error.to_string())
+                };
+                ready::wait(&self.process, step, &what, timeout, probe).await
+            }
+            (None, _) => self.process.running(),
+        }
+    }
+
+    async fn logs(&self, lines: usize) -> Result<String, Failure> {
+        Ok(self.process.last_lines(lines))
+    }
+
+    fn surroundings(&self) -> Option<(BTreeMap<String, String>, PathBuf)> {
+        Some((self.env.clone(), self.home.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    }
+
+    #[test]
+    fn references_resolve_as_in_kubernetes() {
+        let env = map(&[("PORT", "80"), ("HOST", "::1")]);
+        for (text, expected) in [
+            ("http://$(HOST):$(PORT)/", "http://::1:80/"),
+            ("$(NONE) $(PORT", "$(NONE) $(PORT"),
+            ("$$(PORT)", "$(PORT)"),
+            ("$(NONE)$(PORT)", "$(NONE)80"),
+            ("", ""),
+        ] {
+            assert_eq!(substitute(text, &env), expected, "{text}");
+        }
+        let env = expand(env, &map(&[("URL", "h:$(PORT)"), ("PORT2", "$(URL)")]));
+        assert_eq!(env["URL"], "h:80");
+        assert_eq!(env["PORT2"], "$(URL)");
+    }
+
+    #[test]
+    fn names_port_variables() {
+        assert_eq!((port_variable("").as_str(), port_variable("my-metrics").as_str()), ("PORT", "PORT_MY_METRICS"));
+    }
+}
