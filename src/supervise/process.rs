@@ -1,0 +1,272 @@
+//! Starting, signalling and reaping the supervisor's children.
+//!
+//! Each child leads a process group of its own. Such a group is signalled only
+//! while its leader is not reaped: until then nobody else can have its number.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::signal::{self, kill, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::failure::Failure;
+use super::identity::{ProcessId, descendants};
+use super::protocol::{Ended, Exit, ProcessStatus, Signal, Spawn, StopPolicy};
+
+/// How long the kernel may take to carry out a SIGKILL.
+pub(super) const KILL_WAIT: Duration = Duration::from_secs(10);
+
+/// What is left of a grace once the owner has died: nobody waits for a tidy
+/// end any more, but most programs end at once when asked.
+const ABANDONED_GRACE: Duration = Duration::from_millis(50);
+
+/// A started process; kept after its end, for the status.
+pub(super) struct Child {
+    pub(super) name: String,
+    pub(super) id: ProcessId,
+    pub(super) stop: StopPolicy,
+    /// It would leave something behind if it were killed.
+    needs_grace: bool,
+    since: Timestamp,
+    ended: watch::Sender<Option<Ended>>,
+}
+
+impl Child {
+    pub(super) fn start(spec: &Spawn) -> Result<Self, Failure> {
+        let name = spec.name.clone();
+        // A missing directory and a missing program would give the same error.
+        if !spec.cwd.is_dir() {
+            return Err(Failure::NoDirectory { name, cwd: spec.cwd.clone() });
+        }
+        let log = open_log(spec)?;
+        let stderr = log.try_clone().map_err(|error| no_log(spec, &error))?;
+        let mut command = Command::new(&spec.program);
+        command.args(&spec.args).env_clear().envs(&spec.env).current_dir(&spec.cwd);
+        command.stdin(Stdio::null()).stdout(log).stderr(stderr).process_group(0);
+        if let Some(user) = spec.user {
+            // Drops the supplementary groups, too.
+            command.uid(user.uid).gid(user.gid);
+        }
+        prepare_in_child(&mut command, spec.on_supervisor_death);
+
+        // Returns when the program is executed. Dropping the handle leaves the
+        // reaping to `reap`.
+        let pid = command.spawn().map_err(|error| not_started(spec, &error))?.id().cast_signed();
+        Ok(Self {
+            name,
+            // Not reaped yet, so it is there even if it has ended.
+            id: ProcessId::of(pid).unwrap_or(ProcessId { pid, start_time: 0, boot: 0 }),
+            stop: spec.stop,
+            needs_grace: spec.on_supervisor_death != Signal::Kill,
+            since: Timestamp::now(),
+            ended: watch::Sender::new(None),
+        })
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.ended.borrow().is_none()
+    }
+
+    /// To the process alone.
+    pub(super) fn signal(&self, signal: Signal) {
+        if self.is_running() {
+            let _ = kill(Pid::from_raw(self.id.pid), signal::Signal::from(signal));
+        }
+    }
+
+    fn signal_group(&self, signal: Signal) {
+        if self.is_running() {
+            let _ = killpg(Pid::from_raw(self.id.pid), signal::Signal::from(signal));
+        }
+    }
+
+    /// Stops the process and its group by its policy, and waits for that.
+    pub(super) async fn stop(&self, abandoned: &CancellationToken) -> Result<Exit, Failure> {
+        let shortened = async {
+            abandoned.cancelled().await;
+            sleep(ABANDONED_GRACE).await;
+        };
+        self.signal_group(self.stop.signal);
+        tokio::select! {
+            exit = self.ended() => return Ok(exit),
+            () = sleep(self.stop.grace()) => {}
+            () = shortened, if !self.needs_grace => {}
+        }
+        self.signal_group(Signal::Kill);
+        let unkillable = || Failure::Unkillable { processes: vec![self.id] };
+        timeout(KILL_WAIT, self.ended()).await.map_err(|_| unkillable())
+    }
+
+    /// As [`Self::stop`], then kills descendants that had left the group.
+    pub(super) async fn stop_tree(&self, abandoned: &CancellationToken) -> Result<Exit, Failure> {
+        // Orphans get another parent, so the tree must be read before.
+        let tree = if self.is_running() { descendants(self.id.pid) } else { Vec::new() };
+        let exit = self.stop(abandoned).await?;
+        tree.into_iter().for_each(kill_process);
+        Ok(exit)
+    }
+
+    async fn ended(&self) -> Exit {
+        let mut ended = self.ended.subscribe();
+        let ended = ended.wait_for(Option::is_some).await.ok().and_then(|ended| *ended);
+        ended.map_or(Exit::Lost, |ended| ended.exit)
+    }
+
+    pub(super) fn record_end(&self, exit: Exit) {
+        self.ended.send_replace(Some(Ended { exit, at: Timestamp::now() }));
+    }
+
+    pub(super) fn status(&self) -> ProcessStatus {
+        let ended = *self.ended.borrow();
+        ProcessStatus { name: self.name.clone(), process: self.id, since: self.since, ended }
+    }
+}
+
+fn open_log(spec: &Spawn) -> Result<File, Failure> {
+    // A service must not be able to turn its log into a link and have the
+    // supervisor, perhaps root, write elsewhere when it is started again.
+    let no_links = OFlag::O_NOFOLLOW.bits();
+    let open =
+        OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(no_links).open(&spec.log);
+    open.map_err(|error| no_log(spec, &error))
+}
+
+fn no_log(spec: &Spawn, error: &io::Error) -> Failure {
+    Failure::NoLog { name: spec.name.clone(), log: spec.log.clone(), reason: error.to_string() }
+}
+
+fn not_started(spec: &Spawn, error: &io::Error) -> Failure {
+    let (name, program) = (spec.name.clone(), spec.program.clone());
+    if error.kind() != io::ErrorKind::NotFound {
+        return Failure::NotStarted { name, program, user: spec.user, reason: error.to_string() };
+    }
+    let is_path = program.components().nth(1).is_some();
+    if is_path && program.exists() {
+        Failure::NoInterpreter { name, program }
+    } else {
+        Failure::NoProgram { name, program }
+    }
+}
+
+/// Arranges what has to be done between fork and exec: default signals, for
+/// whoever started recipe may have ignored some; and on Linux a signal from the
+/// kernel when the supervisor dies.
+#[expect(unsafe_code, reason = "no other way to act between fork and exec")]
+fn prepare_in_child(command: &mut Command, on_supervisor_death: Signal) {
+    let supervisor = nix::unistd::getpid();
+    let in_child = move || {
+        for each in signal::Signal::iterator() {
+            // SAFETY: The default disposition runs no code of ours. Fails for
+            // SIGKILL and SIGSTOP, which have no other.
+            let _ = unsafe { signal::signal(each, signal::SigHandler::SigDfl) };
+        }
+        die_with(supervisor, on_supervisor_death)
+    };
+    // SAFETY: The closure calls nothing but signal(2), prctl(2) and getppid(2),
+    // which are async-signal-safe, and does not allocate. std has switched the
+    // user before, which would otherwise clear the death signal.
+    unsafe { command.pre_exec(in_child) };
+}
+
+/// The kernel sends it when the *thread* that forked ends: the supervisor has
+/// but one.
+#[cfg(target_os = "linux")]
+fn die_with(supervisor: Pid, signal: Signal) -> io::Result<()> {
+    nix::sys::prctl::set_pdeathsig(signal::Signal::from(signal))?;
+    // It may have died before it could be asked for.
+    if nix::unistd::getppid() == supervisor { Ok(()) } else { Err(Errno::ESRCH.into()) }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn die_with(_: Pid, _: Signal) -> io::Result<()> {
+    Ok(())
+}
+
+/// What [`reap`] found.
+pub(super) enum Reaped {
+    /// This child has ended and is reaped.
+    Ended { pid: i32, exit: Exit },
+    /// There are children, none of which has ended.
+    AllRunning,
+    /// There are no children. Thanks to re-parenting (Linux) this means that
+    /// there are no descendants either.
+    NoChildren,
+}
+
+/// Reaps one ended child, after killing what is left of the group that it leads.
+pub(super) fn reap(leads_group: impl Fn(i32) -> bool) -> Reaped {
+    match take_zombie(leads_group) {
+        Ok(WaitStatus::Exited(pid, code)) => Reaped::Ended { pid: pid.as_raw(), exit: Exit::Code(code) },
+        Ok(WaitStatus::Signaled(pid, signal, _)) => {
+            Reaped::Ended { pid: pid.as_raw(), exit: Exit::Signal(signal as i32) }
+        }
+        Ok(_) | Err(Errno::EINTR) => Reaped::AllRunning,
+        Err(_) => Reaped::NoChildren,
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn take_zombie(leads_group: impl Fn(i32) -> bool) -> nix::Result<WaitStatus> {
+    use nix::sys::wait::{Id, waitid};
+    // First a look, so that the group is killed while its number is still its.
+    let zombie = waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT)?;
+    if let Some(pid) = zombie.pid() {
+        if leads_group(pid.as_raw()) {
+            let _ = killpg(pid, signal::Signal::SIGKILL);
+        }
+        waitpid(pid, None)?;
+    }
+    Ok(zombie)
+}
+
+/// Without a way to look first there is a moment in which the group's number
+/// could go to somebody else; pids are given out in turn, so it will not.
+#[cfg(not(target_os = "linux"))]
+fn take_zombie(leads_group: impl Fn(i32) -> bool) -> nix::Result<WaitStatus> {
+    let zombie = waitpid(None, Some(WaitPidFlag::WNOHANG))?;
+    if let Some(pid) = zombie.pid().filter(|pid| leads_group(pid.as_raw())) {
+        let _ = killpg(pid, signal::Signal::SIGKILL);
+    }
+    Ok(zombie)
+}
+
+/// Kills this very process, if it still runs.
+pub(super) fn kill_process(process: ProcessId) {
+    if process.is_alive() {
+        let _ = kill(Pid::from_raw(process.pid), signal::Signal::SIGKILL);
+    }
+}
+
+/// Ends a group of the owner's: asks, kills soon after, and waits until it is
+/// gone, but not for long: it is for others to reap.
+pub(super) async fn end_guarded(leader: ProcessId) {
+    for signal in [signal::Signal::SIGTERM, signal::Signal::SIGKILL] {
+        if has_group(leader) {
+            let _ = killpg(Pid::from_raw(leader.pid), signal);
+            let gone = async {
+                while has_group(leader) {
+                    sleep(Duration::from_millis(2)).await;
+                }
+            };
+            let _ = timeout(ABANDONED_GRACE, gone).await;
+        }
+    }
+}
+
+/// Whether the group of this leader exists. Its number cannot become the pid of
+/// a stranger while it does.
+fn has_group(leader: ProcessId) -> bool {
+    let is_strange = ProcessId::of(leader.pid).is_some_and(|found| found != leader);
+    !is_strange && killpg(Pid::from_raw(leader.pid), None).is_ok()
+}
