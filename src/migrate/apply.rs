@@ -76,6 +76,15 @@ pub enum ApplyError {
         #[source]
         source: tokio_postgres::Error,
     },
+    /// The connection broke during a migration, which may or may not have taken effect.
+    #[error("lost PostgreSQL during migration {}", file.display())]
+    Lost {
+        /// The file.
+        file: PathBuf,
+        /// What became of the connection.
+        #[source]
+        source: tokio_postgres::Error,
+    },
     /// The connection, or a statement of recipe's own.
     #[error("cannot {doing}")]
     Database {
@@ -87,7 +96,7 @@ pub enum ApplyError {
     },
 }
 
-fn while_doing(doing: &'static str) -> impl Fn(tokio_postgres::Error) -> ApplyError {
+fn while_doing(doing: &'static str) -> impl FnOnce(tokio_postgres::Error) -> ApplyError {
     move |source| ApplyError::Database { doing, source }
 }
 
@@ -126,18 +135,22 @@ async fn lock(
     key: i64,
     progress: &mut (dyn FnMut(Progress<'_>) + Send),
 ) -> Result<(), ApplyError> {
-    let mut pause = Duration::from_millis(5);
-    loop {
-        let row = client.query_one("SELECT pg_try_advisory_lock($1)", &[&key]).await;
-        if row.map_err(while_doing("take the lock on migrations"))?.get(0) {
-            return Ok(());
-        }
-        if pause == Duration::from_millis(5) {
+    const FIRST_PAUSE: Duration = Duration::from_millis(5);
+    const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+    let mut pause = FIRST_PAUSE;
+    while !try_lock(client, key).await? {
+        if pause == FIRST_PAUSE {
             progress(Progress::WaitingForLock);
         }
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_millis(100));
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
+    Ok(())
+}
+
+async fn try_lock(client: &Client, key: i64) -> Result<bool, ApplyError> {
+    let row = client.query_one("SELECT pg_try_advisory_lock($1)", &[&key]).await;
+    Ok(row.map_err(while_doing("take the lock on migrations"))?.get(0))
 }
 
 async fn apply_locked(
@@ -180,7 +193,7 @@ async fn run(client: &Client, migration: &Migration, record: &str) -> Result<(),
 async fn send(client: &Client, migration: &Migration, message: &Message<'_>) -> Result<(), ApplyError> {
     let Err((completed, source)) = execute(client, &message.sql).await else { return Ok(()) };
     let Some(error) = source.as_db_error() else {
-        return Err(while_doing("reach PostgreSQL during a migration")(source));
+        return Err(ApplyError::Lost { file: migration.file.clone(), source });
     };
     match StatementError::new(migration, message, completed, error) {
         Some(error) => Err(ApplyError::Statement(Box::new(error))),
@@ -213,7 +226,7 @@ impl ApplyError {
                 }
                 error => error?.hint(),
             },
-            Self::Table(_) | Self::Drift(_) => None,
+            Self::Table(_) | Self::Drift(_) | Self::Lost { .. } => None,
         }
     }
 }

@@ -140,8 +140,8 @@ impl Folder {
 impl SqlFile {
     fn clue(&self) -> (Style, String) {
         let name = &self.name;
-        if let Some(line) = goose::first_mark(&self.text) {
-            (Style::Goose, format!("{name} has `{}` in line {}", goose::UP, line))
+        if let Some((line, mark)) = goose::first_mark(&self.text) {
+            (Style::Goose, format!("{name} has `{mark}` in line {line}"))
         } else if named::is_up_or_down(name) {
             (Style::UpDown, format!("{name} is named like `1_name.up.sql`"))
         } else if named::is_versioned(name) {

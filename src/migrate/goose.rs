@@ -17,7 +17,7 @@ use super::{
 };
 
 /// The mark that every file has.
-pub(super) const UP: &str = "-- +goose Up";
+const UP: &str = "-- +goose Up";
 
 /// Marks of goose that make no sense.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -95,10 +95,10 @@ fn version(name: &str) -> Result<Version, NameError> {
     }
 }
 
-/// The line of the first mark `Up`, from 1.
-pub(super) fn first_mark(text: &str) -> Option<usize> {
-    let is_up = |line: &str| matches!(mark(line), Ok(Some(Mark::Up)));
-    text.lines().position(is_up).map(|index| index + 1)
+/// The first mark of a text and its line, from 1.
+pub(super) fn first_mark(text: &str) -> Option<(usize, &str)> {
+    let is_mark = |(_, line): &(usize, &str)| matches!(mark(line), Ok(Some(_)));
+    (1..).zip(text.lines()).find(is_mark).map(|(number, line)| (number, line.trim_end()))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -254,10 +254,12 @@ impl<'a> Reader<'a> {
             (Mark::StatementBegin, ..) => self.block = Some(number),
             (Mark::StatementEnd, _, None) => return misplaced("StatementEnd", "no `StatementBegin` is open"),
             (Mark::StatementEnd, part, Some(begin)) => {
-                if part == Part::Up && self.text.is_empty() {
-                    return Err(at(begin, GooseError::EmptyBlock));
+                if part == Part::Up {
+                    if self.text.is_empty() {
+                        return Err(at(begin, GooseError::EmptyBlock));
+                    }
+                    self.finish()?;
                 }
-                self.finish()?;
                 self.block = None;
             }
             (Mark::NoTransaction, ..) => self.transaction = false,

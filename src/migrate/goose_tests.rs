@@ -31,6 +31,8 @@ fn blocks_are_whole_and_may_lack_a_semicolon() {
     let text =
         "-- +goose Up\n-- +goose StatementBegin\nSELECT 1;\nSELECT 2\n-- +goose StatementEnd\nSELECT 3;";
     assert_eq!(sent(text), ["SELECT 1;\nSELECT 2", "SELECT 3;"]);
+    let down = "-- +goose Up\n-- +goose Down\n-- +goose StatementBegin\nSELECT 1;\n-- +goose StatementEnd";
+    assert!(sent(down).is_empty());
 }
 
 #[test]

@@ -168,7 +168,7 @@ fn whole(file: SqlFile, version: Version) -> Result<Migration, PlanError> {
 fn other_tool(text: &str) -> Option<NameError> {
     if goose::first_mark(text).is_some() {
         let hint = "give `format: \"goose\"`";
-        return Some(NameError::OtherTool { tool: "goose", mark: goose::UP, hint });
+        return Some(NameError::OtherTool { tool: "goose", mark: "-- +goose", hint });
     }
     let starts = |mark: &str| {
         let length = mark.len();
@@ -241,7 +241,8 @@ mod tests {
 
     #[test]
     fn files_that_also_hold_the_way_down_are_refused() {
-        for text in ["-- +goose Up\n", "SELECT 1;\n-- MIGRATE:DOWN\n", "---- create above / drop below ----"]
+        for text in
+            ["-- +goose Down\n", "SELECT 1;\n-- MIGRATE:DOWN\n", "---- create above / drop below ----"]
         {
             let found = problem(plain(folder(&[("a.sql", text)])));
             assert!(matches!(found, NameError::OtherTool { .. }), "{text}");
