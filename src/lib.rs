@@ -6,6 +6,9 @@
 //! `commands → report → run::event`.
 
 pub mod migrate;
+pub mod primitives;
 pub mod report;
 pub mod run;
+pub mod script;
 pub mod supervise;
+pub mod targets;

@@ -152,6 +152,13 @@ impl Arguments {
         map.into_iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
     }
 
+    /// A map of ports.
+    #[must_use]
+    pub fn port_map(&self, name: &str) -> BTreeMap<String, u16> {
+        let ports = self.string_map(name).into_iter();
+        ports.filter_map(|(name, port)| Some((name, port.parse().ok()?))).collect()
+    }
+
     /// A closure.
     #[must_use]
     pub fn closure(&self, name: &str) -> Option<FnPtr> {

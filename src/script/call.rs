@@ -3,10 +3,11 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use rhai::{Dynamic, EvalAltResult, NativeCallContext, Position};
+use rhai::{Dynamic, EvalAltResult, FnPtr, FuncArgs, NativeCallContext, Position};
 use tokio_util::sync::CancellationToken;
 
 use super::arguments::Arguments;
@@ -78,7 +79,7 @@ impl Call {
         failure
     }
 
-    pub(super) fn raise(&self, failure: Failure) -> Box<EvalAltResult> {
+    pub(crate) fn raise(&self, failure: Failure) -> Box<EvalAltResult> {
         raise(self.locate(failure), self.at)
     }
 
@@ -95,6 +96,61 @@ impl Call {
             Some(Ok(Err(failure))) => Err(self.raise(failure)),
             Some(Err(panic)) => Err(self.raise(bug(panic.as_ref()))),
         }
+    }
+
+    /// Runs `work` as a step of the script's own work; calls it makes are part of it.
+    pub(crate) fn as_step<T>(
+        self,
+        work: impl FnOnce(&Self) -> Result<T, Box<EvalAltResult>>,
+    ) -> Result<T, Box<EvalAltResult>> {
+        self.as_step_of(StepKind::Primitive, String::new(), work)
+    }
+
+    /// As [`Call::as_step`], with a role and a title.
+    pub(crate) fn as_step_of<T>(
+        self,
+        kind: StepKind,
+        title: String,
+        work: impl FnOnce(&Self) -> Result<T, Box<EvalAltResult>>,
+    ) -> Result<T, Box<EvalAltResult>> {
+        let call = self.begin(kind, title, None);
+        let result = work(&call);
+        call.end(&result);
+        result
+    }
+
+    /// The same call with a token of its own, which ends with this one's.
+    pub(crate) fn with_child_token(&self) -> Self {
+        let mut call = self.clone();
+        call.branch.token = self.branch.token.child_token();
+        call
+    }
+
+    /// Calls a closure of the script on this thread, as part of this call's step.
+    pub(crate) fn call_closure(
+        &self,
+        context: &NativeCallContext,
+        closure: &FnPtr,
+        arguments: impl FuncArgs,
+    ) -> Result<Dynamic, Box<EvalAltResult>> {
+        let mut values = rhai::StaticVec::new();
+        arguments.parse(&mut values);
+        let branch = self.step.id().map_or_else(|| self.branch.clone(), |step| self.branch.within(step));
+        let _entered = branch.enter();
+        closure.call_raw(context, None, values).map(Dynamic::flatten)
+    }
+
+    /// Waits on this thread, until the time is over or the branch is cancelled.
+    pub(crate) fn pause(&self, time: Duration) -> Result<(), Box<EvalAltResult>> {
+        self.block_on(async {
+            tokio::time::sleep(time).await;
+            Ok(())
+        })
+    }
+
+    /// An error in one line.
+    pub(crate) fn describe(&self, error: &EvalAltResult) -> String {
+        one_line(error)
     }
 
     /// Runs a primitive as a step.

@@ -94,6 +94,14 @@ impl Program {
     }
 }
 
+impl Program {
+    /// The first argument of each call of `function` in the recipe and its
+    /// modules, where all of them are literal strings; none otherwise.
+    pub(crate) fn literal_arguments(&self, function: &str) -> Option<Vec<String>> {
+        self.sources.literal_arguments(function)
+    }
+}
+
 fn engine(table: Table, sources: &Sources) -> Engine {
     let mut engine = Engine::new_raw();
     rhai::packages::StandardPackage::new().register_into_engine(&mut engine);

@@ -1,0 +1,118 @@
+//! Databases: starting and migrating them.
+
+use futures::FutureExt;
+use rhai::Dynamic;
+
+use super::Done;
+use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Run, Type};
+use crate::targets::{Cluster, Postgres, PostgresRequest, RedisRequest};
+
+pub(super) const TABLE: &[Primitive] = &[
+    Primitive {
+        name: "deploy_postgres",
+        family: Family::Data,
+        params: &[Param::new("cluster", Type::Handle("Cluster")), Param::options()],
+        options: &[
+            Opt::with_default("name", Type::String, "postgres", "its name, unique in the environment"),
+            Opt::with_default("image", Type::String, "postgres:16-alpine", "the image, on targets with containers"),
+            Opt::with_default("database", Type::String, "app", "the database to create"),
+            Opt::with_default("user", Type::String, "app", "the superuser to create"),
+            Opt::new("password", Type::String, "the user's password; a random one when left out"),
+            Opt::new("settings", Type::StringMap, "server settings, such as #{ max_connections: 200 }"),
+            Opt::new("host_port", Type::Port, "the port on this machine; any free one when left out"),
+            Opt::with_default("timeout", Type::Duration, "60s", "how long it may take until it answers"),
+        ],
+        returns: "Postgres",
+        doc: "Starts a PostgreSQL server with an empty database, and waits until it answers.\n\n\
+              The handle has `url` for this machine, `internal_url` for services of the target, and `host`, `port`, \
+              `user`, `password`, `database`. The data is thrown away in the end, so nothing is synced to disk. \
+              The local target runs the installed server whatever `image` says, and tells when the versions differ.",
+        example: r#"let pg = deploy_postgres(create_cluster("demo"), #{ database: "shop" });
+print(sql(pg, "SELECT current_database() AS name")[0].name);"#,
+        run: Run::Step(|call, args| deploy_postgres(call, args).boxed()),
+    },
+    Primitive {
+        name: "deploy_redis",
+        family: Family::Data,
+        params: &[Param::new("cluster", Type::Handle("Cluster")), Param::options()],
+        options: &[
+            Opt::with_default("name", Type::String, "redis", "its name, unique in the environment"),
+            Opt::with_default("image", Type::String, "redis:7-alpine", "the image, on targets with containers"),
+            Opt::new("password", Type::String, "its password; a random one when left out, none when \"\""),
+            Opt::new("settings", Type::StringMap, "server settings, such as #{ maxmemory: \"64mb\" }"),
+            Opt::new("host_port", Type::Port, "the port on this machine; any free one when left out"),
+            Opt::with_default("timeout", Type::Duration, "60s", "how long it may take until it answers"),
+        ],
+        returns: "Redis",
+        doc: "Starts a Redis server that saves nothing, and waits until it answers.\n\n\
+              The handle has `url` for this machine, `internal_url` for services of the target, and `host`, `port`, \
+              `password`.",
+        example: r#"let redis = deploy_redis(create_cluster("demo"));
+redis_command(redis, ["SET", "colour", "green"]);
+print(redis_command(redis, ["GET", "colour"]));"#,
+        run: Run::Step(|call, args| deploy_redis(call, args).boxed()),
+    },
+    Primitive {
+        name: "migrate",
+        family: Family::Data,
+        params: &[
+            Param::new("postgres", Type::Handle("Postgres")),
+            Param::new("dir", Type::String),
+            Param::options(),
+        ],
+        options: &[
+            Opt::with_default(
+                "format",
+                Type::Choice(&["auto", "goose", "updown", "versioned", "plain"]),
+                "auto",
+                "how the files are written",
+            ),
+            Opt::new("table", Type::String, "the table that keeps account; each format has its own"),
+        ],
+        returns: "Postgres",
+        doc: "Applies the migrations in a folder that the database does not have yet, and returns the handle.\n\n\
+              Reads goose files (`-- +goose Up`), `.up.sql` and `.down.sql`, `V1__name.sql`, and plain ordered `.sql`; \
+              `auto` looks at the files and says what it chose. Each file is a transaction. goose files are entered in \
+              `goose_db_version`, so that a service's own goose sees them as applied. A file that was applied and has \
+              changed since, is missing, or comes late is an error.",
+        example: r#"write_file("target/doc/sql/001_shop.sql", "CREATE TABLE shop (id int PRIMARY KEY);");
+let pg = deploy_postgres(create_cluster("demo"));
+migrate(pg, "target/doc/sql");
+sql(pg, "INSERT INTO shop VALUES ($1)", [7]);"#,
+        run: Run::Step(|call, args| migrate(call, args).boxed()),
+    },
+];
+
+async fn deploy_postgres(call: Call, args: Arguments) -> Done {
+    let request = PostgresRequest {
+        name: args.text("name"),
+        image: args.text("image"),
+        database: args.text("database"),
+        user: args.text("user"),
+        password: args.string("password"),
+        settings: args.string_map("settings"),
+        host_port: args.port("host_port"),
+        timeout: args.duration("timeout").unwrap_or_default(),
+    };
+    let cluster = args.the::<Cluster>("cluster");
+    Ok(Dynamic::from(call.host().environment.target.deploy_postgres(&call.step, &cluster, request).await?))
+}
+
+async fn deploy_redis(call: Call, args: Arguments) -> Done {
+    let request = RedisRequest {
+        name: args.text("name"),
+        image: args.text("image"),
+        password: args.string("password"),
+        settings: args.string_map("settings"),
+        host_port: args.port("host_port"),
+        timeout: args.duration("timeout").unwrap_or_default(),
+    };
+    let cluster = args.the::<Cluster>("cluster");
+    Ok(Dynamic::from(call.host().environment.target.deploy_redis(&call.step, &cluster, request).await?))
+}
+
+async fn migrate(call: Call, args: Arguments) -> Done {
+    let postgres = args.the::<Postgres>("postgres");
+    super::database::migrate(&call, &postgres, &args).await?;
+    Ok(Dynamic::from(postgres))
+}

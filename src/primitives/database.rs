@@ -1,0 +1,319 @@
+//! Databases: asking and changing them.
+
+use futures::FutureExt;
+use redis::Value;
+use rhai::{Array, Dynamic, Map};
+use tokio_postgres::types::Type as SqlType;
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage, error::SqlState};
+
+use super::Done;
+use crate::migrate::{self, ApplyError, Format, PlanError, Progress, Style};
+use crate::run::event::Level;
+use crate::run::{Excerpt, Failure, Kind};
+use crate::script::json::{from_json, to_json};
+use crate::script::{Arguments, Call, Family, Param, Primitive, Run, Type};
+use crate::targets::{Postgres, Redis};
+
+pub(super) const TABLE: &[Primitive] = &[
+    Primitive {
+        name: "sql",
+        family: Family::Data,
+        params: &[
+            Param::new("postgres", Type::Handle("Postgres")),
+            Param::new("text", Type::String),
+            Param::optional("params", Type::Array),
+        ],
+        options: &[],
+        returns: "array of maps",
+        doc: "Runs SQL and returns the rows, each a map from column to value.\n\n\
+              `params` are the values of `$1`, `$2` and so on. Numbers, booleans, text, JSON and NULL become script \
+              values; other types come as PostgreSQL writes them. Without `params` the text may hold several \
+              statements; the rows of the last one are returned.",
+        example: r#"let pg = deploy_postgres(create_cluster("demo"));
+sql(pg, "CREATE TABLE fruit (name text, price int)");
+sql(pg, "INSERT INTO fruit VALUES ($1, $2), ('pear', 3)", ["apple", 2]);
+for row in sql(pg, "SELECT * FROM fruit ORDER BY price") {
+    print(`${row.name}: ${row.price}`);
+}"#,
+        run: Run::Step(|call, args| sql(call, args).boxed()),
+    },
+    Primitive {
+        name: "redis_command",
+        family: Family::Data,
+        params: &[Param::new("redis", Type::Handle("Redis")), Param::new("command", Type::Array)],
+        options: &[],
+        returns: "any",
+        doc: "Sends one command to Redis and returns its reply.\n\nA nil reply is `()`, a status is a string.",
+        example: r#"let redis = deploy_redis(create_cluster("demo"));
+redis_command(redis, ["RPUSH", "queue", "a", "b"]);
+print(redis_command(redis, ["LLEN", "queue"]));"#,
+        run: Run::Step(|call, args| redis_command(call, args).boxed()),
+    },
+];
+
+/// A connection that ends when it is dropped.
+struct Session {
+    client: Client,
+    connection: tokio::task::JoinHandle<Result<(), tokio_postgres::Error>>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+async fn connect(postgres: &Postgres) -> Result<Session, Failure> {
+    let (client, connection) = postgres.config().connect(NoTls).await.map_err(|error| {
+        let what = format!("`{}` does not answer at {}", postgres.0.name, postgres.0.host);
+        Failure::new(Kind::Unreachable, what).cause(error)
+    })?;
+    Ok(Session { client, connection: tokio::spawn(connection) })
+}
+
+async fn sql(call: Call, args: Arguments) -> Done {
+    let session = connect(&args.the::<Postgres>("postgres")).await?;
+    let (text, params) = (args.text("text"), args.array("params").unwrap_or_default());
+    let refused = |error: tokio_postgres::Error| sql_failure(&error, &text);
+    let columns = match session.client.prepare(&text).await {
+        Ok(prepared) => {
+            if prepared.params().len() != params.len() {
+                let (wanted, given) = (prepared.params().len(), params.len());
+                let what = format!("the statement has {wanted} parameters, but {given} values were given");
+                return Err(Failure::new(Kind::Usage, what));
+            }
+            prepared.columns().iter().map(|column| column.type_().clone()).collect()
+        }
+        // Several statements cannot be prepared together; their columns' types
+        // stay unknown then, and all values are text.
+        Err(error) if error.code() == Some(&SqlState::SYNTAX_ERROR) && params.is_empty() => Vec::new(),
+        Err(error) => return Err(refused(error)),
+    };
+    let messages = if params.is_empty() {
+        session.client.simple_query(&text).await.map_err(refused)?
+    } else {
+        // The text protocol lets PostgreSQL read each value as the type that
+        // its parameter has.
+        let values: Vec<_> = params.iter().map(literal).collect();
+        session.client.batch_execute(&format!("PREPARE recipe AS {text}")).await.map_err(refused)?;
+        session.client.simple_query(&format!("EXECUTE recipe({})", values.join(", "))).await.map_err(refused)?
+    };
+    let _ = call;
+    Ok(rows(&messages, &columns).into())
+}
+
+/// The rows of the last statement.
+fn rows(messages: &[SimpleQueryMessage], types: &[SqlType]) -> Array {
+    let mut rows = Array::new();
+    for message in messages {
+        match message {
+            SimpleQueryMessage::RowDescription(_) => rows.clear(),
+            SimpleQueryMessage::Row(row) => {
+                let columns = row.columns().iter().enumerate();
+                let fields = columns.map(|(i, column)| (column.name().into(), value(row.get(i), types.get(i))));
+                rows.push(fields.collect::<Map>().into());
+            }
+            _ => {}
+        }
+    }
+    rows
+}
+
+fn value(text: Option<&str>, ty: Option<&SqlType>) -> Dynamic {
+    let Some(text) = text else { return Dynamic::UNIT };
+    let parsed = match ty {
+        Some(&SqlType::BOOL) => Some((text == "t").into()),
+        Some(&(SqlType::INT2 | SqlType::INT4 | SqlType::INT8 | SqlType::OID)) => text.parse::<i64>().ok().map(Into::into),
+        Some(&(SqlType::FLOAT4 | SqlType::FLOAT8)) => text.parse::<f64>().ok().map(Into::into),
+        Some(&(SqlType::JSON | SqlType::JSONB)) => serde_json::from_str(text).ok().map(|json| from_json(&json)),
+        _ => None,
+    };
+    parsed.unwrap_or_else(|| text.into())
+}
+
+/// A value as a literal of SQL.
+fn literal(value: &Dynamic) -> String {
+    if value.is_unit() {
+        "NULL".to_owned()
+    } else if value.is_int() || value.is_float() || value.is_bool() {
+        format!("'{value}'")
+    } else {
+        let text = if value.is_map() || value.is_array() { to_json(value).to_string() } else { value.to_string() };
+        // The E form means the same whatever standard_conforming_strings is.
+        format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+    }
+}
+
+fn sql_failure(error: &tokio_postgres::Error, text: &str) -> Failure {
+    let Some(refusal) = error.as_db_error() else {
+        return Failure::new(Kind::Unreachable, format!("PostgreSQL was lost: {error}"));
+    };
+    let mut message = format!("{} (SQLSTATE {})", refusal.message(), refusal.code().code());
+    if let Some(detail) = refusal.detail() {
+        message.push_str(&format!("; {detail}"));
+    }
+    let mut failure = Failure::new(Kind::Sql, message);
+    failure.hint = refusal.hint().map(str::to_owned);
+    if let Some(tokio_postgres::error::ErrorPosition::Original(at)) = refusal.position() {
+        let offset = text.char_indices().nth(*at as usize - 1).map_or(text.len(), |(i, _)| i);
+        failure.excerpt = Some(mark("the SQL", text, offset));
+    }
+    failure
+}
+
+/// Marks the word at byte `offset` of a text.
+fn mark(file: &str, text: &str, offset: usize) -> Excerpt {
+    let rest = &text[offset..];
+    let word = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+    let span = (offset, word.max(usize::from(!rest.is_empty())));
+    Excerpt { file: file.to_owned(), text: text.into(), span, label: "here".to_owned() }
+}
+
+async fn redis_command(_call: Call, args: Arguments) -> Done {
+    let redis = args.the::<Redis>("redis");
+    let words = args.array("command").unwrap_or_default();
+    let Some((name, rest)) = words.split_first() else {
+        return Err(Failure::new(Kind::Usage, "the command is empty").hint("name a command, as in [\"PING\"]"));
+    };
+    let mut command = redis::cmd(&name.to_string());
+    for word in rest {
+        command.arg(word.to_string());
+    }
+    let unreachable = |error: redis::RedisError| {
+        let what = format!("`{}` does not answer at {}", redis.0.name, redis.0.host);
+        Failure::new(Kind::Unreachable, what).cause(error)
+    };
+    let client = redis::Client::open(redis.url()).map_err(unreachable)?;
+    let mut connection = client.get_multiplexed_async_connection().await.map_err(unreachable)?;
+    let reply: Value = command.query_async(&mut connection).await.map_err(|error| match error.code() {
+        Some(_) => Failure::new(Kind::Redis, format!("{name}: {error}")),
+        None => unreachable(error),
+    })?;
+    Ok(from_redis(reply))
+}
+
+fn from_redis(value: Value) -> Dynamic {
+    match value {
+        Value::Nil => Dynamic::UNIT,
+        Value::Int(number) => number.into(),
+        Value::Double(number) => number.into(),
+        Value::Boolean(flag) => flag.into(),
+        Value::Okay => "OK".into(),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => text.into(),
+        Value::BulkString(bytes) => String::from_utf8_lossy(&bytes).into_owned().into(),
+        Value::Array(items) | Value::Set(items) => items.into_iter().map(from_redis).collect::<Array>().into(),
+        Value::Map(pairs) => {
+            let pair = |(key, value)| (from_redis(key).to_string().into(), from_redis(value));
+            pairs.into_iter().map(pair).collect::<Map>().into()
+        }
+        other => format!("{other:?}").into(),
+    }
+}
+
+/// Applies the folder `dir` of `args` to the database.
+pub(super) async fn migrate(call: &Call, postgres: &Postgres, args: &Arguments) -> Result<(), Failure> {
+    let environment = &call.host().environment;
+    let dir = environment.path(&args.text("dir"));
+    let format = match args.text("format").as_str() {
+        "goose" => Format::Is(Style::Goose),
+        "updown" => Format::Is(Style::UpDown),
+        "versioned" => Format::Is(Style::Versioned),
+        "plain" => Format::Is(Style::Plain),
+        _ => Format::Auto,
+    };
+    let plan = {
+        let dir = dir.clone();
+        let plan = tokio::task::spawn_blocking(move || migrate::read(&dir, format)).await;
+        plan.map_err(|error| Failure::new(Kind::Bug, error.to_string()))?.map_err(plan_failure)?
+    };
+    if format == Format::Auto {
+        let text = format!("{}: {} migrations ({})", environment.display(&dir), plan.style.name(), plan.why);
+        call.step.message(Level::Info, text);
+    }
+    let mut session = connect(postgres).await?;
+    let table = args.string("table");
+    let step = call.step.clone();
+    let mut progress = |progress: Progress<'_>| match progress {
+        Progress::WaitingForLock => step.waiting("another process that migrates this database"),
+        Progress::Started { file, number, of } => {
+            step.waiting(file);
+            step.progress(number as u64 - 1, Some(of as u64), "files");
+        }
+        Progress::Finished { .. } => {}
+    };
+    let applied = migrate::apply(&mut session.client, &plan, table.as_deref(), &mut progress).await;
+    let applied = applied.map_err(apply_failure)?;
+    let (new, already) = (applied.applied.len(), applied.already);
+    let total = (new + already) as u64;
+    call.step.progress(total, Some(total), "files");
+    call.step.cache(new == 0, format!("{new} applied, {already} were already"));
+    Ok(())
+}
+
+fn plan_failure(error: PlanError) -> Failure {
+    let kind = if matches!(error, PlanError::Folder(_)) { Kind::NotFound } else { Kind::Sql };
+    let failure = Failure::new(kind, error.to_string());
+    let excerpt = match &error {
+        PlanError::Text { file, at, .. } => excerpt(file, at.line, at.column),
+        _ => None,
+    };
+    Failure { excerpt, cause: std::error::Error::source(&error).map(owned), ..failure }
+}
+
+fn apply_failure(error: ApplyError) -> Failure {
+    let hint = error.hint().map(str::to_owned);
+    let mut failure = match &error {
+        ApplyError::Statement(statement) => {
+            let mut failure = Failure::new(Kind::Sql, statement.to_string());
+            failure.evidence = [("detail", &statement.detail), ("context", &statement.context)]
+                .into_iter()
+                .filter_map(|(name, text)| text.as_ref().map(|text| format!("{name}: {text}")))
+                .collect();
+            if !statement.undone {
+                failure.evidence.push("the file has no transaction: its statements before this one have had effect".into());
+            }
+            failure.excerpt = excerpt(&statement.file, statement.at.line, statement.at.column);
+            failure
+        }
+        ApplyError::Database { .. } | ApplyError::Lost { .. } => Failure::new(Kind::Unreachable, error.to_string()),
+        _ => Failure::new(Kind::Sql, error.to_string()),
+    };
+    failure.hint = hint;
+    failure.cause = std::error::Error::source(&error).map(owned);
+    failure
+}
+
+/// The texts of a cause and its causes, kept when the error itself cannot be.
+fn owned(error: &(dyn std::error::Error + 'static)) -> std::sync::Arc<dyn std::error::Error + Send + Sync> {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        text.push_str(&format!(": {error}"));
+        next = error.source();
+    }
+    std::sync::Arc::new(std::io::Error::other(text))
+}
+
+fn excerpt(file: &std::path::Path, line: u32, column: u32) -> Option<Excerpt> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let start: usize = text.split_inclusive('\n').take(line as usize - 1).map(str::len).sum();
+    let column = text[start..].char_indices().nth(column as usize - 1).map_or(0, |(i, _)| i);
+    Some(mark(&file.display().to_string(), &text, start + column))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn literals_cannot_be_left() {
+        for (value, expected) in [
+            (Dynamic::from("it's \\ fine"), r"E'it''s \\ fine'"),
+            (Dynamic::from(5_i64), "'5'"),
+            (true.into(), "'true'"),
+            (Dynamic::UNIT, "NULL"),
+        ] {
+            assert_eq!(literal(&value), expected);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Images.
+
+use futures::FutureExt;
+use rhai::Dynamic;
+
+use super::Done;
+use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Run, Type};
+use crate::targets::{Cluster, Image, ImageRequest};
+
+pub(super) const TABLE: &[Primitive] = &[
+    Primitive {
+        name: "build_image",
+        family: Family::Image,
+        params: &[Param::new("name", Type::String), Param::options()],
+        options: &[
+            Opt::new("build", Type::String, "a shell command that builds the program, run in the workspace"),
+            Opt::new("binary", Type::String, "the path of the program, relative to the workspace"),
+            Opt::new("base", Type::String, "the image that targets with containers put the program on"),
+            Opt::new("dockerfile", Type::String, "a Dockerfile to build instead, on targets with a container engine"),
+        ],
+        returns: "Image",
+        doc: "Builds what a service runs.\n\n\
+              With `build` and `binary` the program is built on this machine: the local target runs it as it is, \
+              others put it on `base`. The local target has no container engine and refuses `dockerfile`.",
+        example: r#"write_file("target/doc/hello.sh", "#!/bin/sh\necho hello");
+let image = build_image("hello", #{ build: "chmod +x target/doc/hello.sh", binary: "target/doc/hello.sh" });
+print(image.name);"#,
+        run: Run::Step(|call, args| build_image(call, args).boxed()),
+    },
+    Primitive {
+        name: "load_image",
+        family: Family::Image,
+        params: &[Param::new("cluster", Type::Handle("Cluster")), Param::new("image", Type::Handle("Image"))],
+        options: &[],
+        returns: "Image",
+        doc: "Brings an image to the nodes of a cluster, and returns it.\n\n\
+              The local target runs the program from where it was built, so there is nothing to do.",
+        example: r#"write_file("target/doc/hi.sh", "echo hi");
+let image = build_image("hi", #{ binary: "target/doc/hi.sh" });
+let image = load_image(create_cluster("demo"), image);"#,
+        run: Run::Step(|call, args| load_image(call, args).boxed()),
+    },
+];
+
+async fn build_image(call: Call, args: Arguments) -> Done {
+    let environment = &call.host().environment;
+    let request = ImageRequest {
+        name: args.text("name"),
+        build: args.string("build"),
+        binary: args.string("binary").map(Into::into),
+        base: args.string("base"),
+        dockerfile: args.string("dockerfile").map(Into::into),
+        workspace: environment.workspace.clone(),
+    };
+    Ok(Dynamic::from(environment.target.build_image(&call.step, request).await?))
+}
+
+async fn load_image(call: Call, args: Arguments) -> Done {
+    let (cluster, image) = (args.the::<Cluster>("cluster"), args.the::<Image>("image"));
+    Ok(Dynamic::from(call.host().environment.target.load_image(&call.step, &cluster, &image).await?))
+}

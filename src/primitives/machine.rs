@@ -1,0 +1,230 @@
+//! This machine and the run itself.
+
+use std::path::{Component, Path, PathBuf};
+
+use futures::FutureExt;
+use rhai::{Dynamic, Map};
+
+use super::{DONE, Done};
+use crate::run::child::{Command, Finished, describe};
+use crate::run::duration::show;
+use crate::run::event::Level;
+use crate::run::{Failure, Kind};
+use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Run, Type};
+
+pub(super) const TABLE: &[Primitive] = &[
+    Primitive {
+        name: "sh",
+        family: Family::Host,
+        params: &[Param::new("command", Type::String), Param::options()],
+        options: &[
+            Opt::new("env", Type::StringMap, "environment variables to add"),
+            Opt::new("cwd", Type::String, "the directory to run in; the workspace when left out"),
+            Opt::new("stdin", Type::String, "text for its standard input"),
+            Opt::with_default("check", Type::Bool, "true", "fail when the exit code is not 0"),
+            Opt::new("timeout", Type::Duration, "stop it and fail after this time"),
+        ],
+        returns: "map",
+        doc: "Runs a shell command and returns `code`, `stdout` and `stderr`.\n\n\
+              Its output is part of the run's events. It runs by `sh -c` in a process group of its own, which ends \
+              with it: what should go on running is a service.",
+        example: r#"let version = sh("uname -s").stdout.trim();
+let failed = sh("exit 3", #{ check: false });
+print(failed.code);"#,
+        run: Run::Step(|call, args| sh(call, args).boxed()),
+    },
+    Primitive {
+        name: "read_file",
+        family: Family::Host,
+        params: &[Param::new("path", Type::String)],
+        options: &[],
+        returns: "string",
+        doc: "Reads a text file; the path is relative to the workspace.",
+        example: r#"write_file("target/doc/motd.txt", "welcome");
+print(read_file("target/doc/motd.txt"));"#,
+        run: Run::Value(read_file),
+    },
+    Primitive {
+        name: "write_file",
+        family: Family::Host,
+        params: &[Param::new("path", Type::String), Param::new("text", Type::String)],
+        options: &[],
+        returns: "",
+        doc: "Writes a text file and the folders it needs, inside the workspace only.",
+        example: r#"write_file("target/doc/config.yaml", "port: 80\n");"#,
+        run: Run::Value(write_file),
+    },
+    Primitive {
+        name: "env",
+        family: Family::Host,
+        params: &[Param::new("name", Type::String), Param::optional("default", Type::Any)],
+        options: &[],
+        returns: "string",
+        doc: "Returns an environment variable of recipe itself.\n\n\
+              Without `default` it is an error when the variable is not set.",
+        example: r#"print(env("CI", "not in CI"));"#,
+        run: Run::Value(env),
+    },
+    Primitive {
+        name: "random_port",
+        family: Family::Host,
+        params: &[],
+        options: &[],
+        returns: "int",
+        doc: "Reserves a TCP port on 127.0.0.1 that no other run and no server has, for as long as the environment is up.",
+        example: "let port = random_port();\nprint(port > 1024);",
+        run: Run::Step(|call, args| random_port(call, args).boxed()),
+    },
+    Primitive {
+        name: "random_password",
+        family: Family::Host,
+        params: &[Param::options()],
+        options: &[Opt::with_default("length", Type::Count, "24", "how many letters and digits")],
+        returns: "string",
+        doc: "Makes a random password, which is masked wherever recipe shows text.",
+        example: "let password = random_password(#{ length: 32 });\nprint(password.len());",
+        run: Run::Value(random_password),
+    },
+    Primitive {
+        name: "log",
+        family: Family::Host,
+        params: &[Param::new("message", Type::Any)],
+        options: &[],
+        returns: "",
+        doc: "Tells the person watching. `print` does the same.",
+        example: r#"log("the database is ready");"#,
+        run: Run::Value(log),
+    },
+    Primitive {
+        name: "target",
+        family: Family::Host,
+        params: &[],
+        options: &[],
+        returns: "string",
+        doc: "Returns the target: `local`, `kind` or `kube:CONTEXT`.\n\nRecipes that ask are hard to move; \
+              most options mean the same everywhere.",
+        example: "print(target());",
+        run: Run::Value(|call, _| Ok(call.host().environment.target.name().into())),
+    },
+    Primitive {
+        name: "run_id",
+        family: Family::Host,
+        params: &[],
+        options: &[],
+        returns: "string",
+        doc: "Returns the name of this run, unique on this machine.",
+        example: "print(run_id().len() > 0);",
+        run: Run::Value(|call, _| Ok(call.host().environment.folder.id.as_str().into())),
+    },
+];
+
+async fn sh(call: Call, args: Arguments) -> Done {
+    let environment = &call.host().environment;
+    let text = args.text("command");
+    let command = Command {
+        program: "sh".into(),
+        args: vec!["-c".into(), text.clone().into()],
+        env: args.string_map("env"),
+        cwd: Some(environment.path(&args.text("cwd"))),
+        stdin: args.string("stdin"),
+        user: None,
+    };
+    let running = environment.children.run(&command, |stream, line| call.step.output(stream, line));
+    let finished = match args.duration("timeout") {
+        None => running.await,
+        Some(limit) => tokio::time::timeout(limit, running).await.map_err(|_| {
+            Failure::new(Kind::Timeout, format!("the command did not end within {} and was stopped", show(limit)))
+        })?,
+    };
+    let finished = finished.map_err(|error| {
+        let at = command.cwd.as_deref().unwrap_or(Path::new(".")).display();
+        Failure::new(Kind::NotFound, format!("`sh` cannot be executed in {at}")).cause(error)
+    })?;
+    if finished.left_processes {
+        let text = "the command left processes running; they were stopped (deploy_service keeps one running)";
+        call.step.message(Level::Warning, text);
+    }
+    if !finished.status.success() && args.flag("check") {
+        let what = format!("the command ended with {}", describe(finished.status));
+        return Err(Failure::new(Kind::Command, what).evidence(finished.tail(15)));
+    }
+    Ok(output(finished))
+}
+
+fn output(finished: Finished) -> Dynamic {
+    use std::os::unix::process::ExitStatusExt;
+    let code = finished.status.code().or_else(|| finished.status.signal().map(|signal| 128 + signal));
+    Map::from([
+        ("code".into(), i64::from(code.unwrap_or(-1)).into()),
+        ("stdout".into(), finished.stdout.into()),
+        ("stderr".into(), finished.stderr.into()),
+    ])
+    .into()
+}
+
+fn read_file(call: &Call, args: &Arguments) -> Done {
+    let path = args.text("path");
+    let text = fs_err::read_to_string(call.host().environment.path(&path));
+    text.map(Into::into).map_err(|error| {
+        let kind = if error.kind() == std::io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Io };
+        Failure::new(kind, format!("`{path}` cannot be read")).cause(error)
+    })
+}
+
+fn write_file(call: &Call, args: &Arguments) -> Done {
+    let workspace = &call.host().environment.workspace;
+    let given = args.text("path");
+    let path = inside(workspace, &given)?;
+    path.parent()
+        .map_or(Ok(()), fs_err::create_dir_all)
+        .and_then(|()| fs_err::write(&path, args.text("text")))
+        .map_err(|error| Failure::new(Kind::Io, format!("`{given}` cannot be written")).cause(error))?;
+    DONE
+}
+
+/// `path` within `workspace`, also after links are followed.
+fn inside(workspace: &Path, path: &str) -> Result<PathBuf, Failure> {
+    let outside = || {
+        let what = format!("`{path}` is outside the workspace {}", workspace.display());
+        Failure::new(Kind::Usage, what).hint("recipes write inside the workspace only; use sh for anything else")
+    };
+    let wanted = workspace.join(path);
+    if wanted.components().any(|part| part == Component::ParentDir) || !wanted.starts_with(workspace) {
+        return Err(outside());
+    }
+    let existing = wanted.ancestors().find(|folder| folder.exists()).unwrap_or(workspace);
+    let (real, root) = (existing.canonicalize(), workspace.canonicalize());
+    match (real, root) {
+        (Ok(real), Ok(root)) if real.starts_with(root) => Ok(wanted),
+        _ => Err(outside()),
+    }
+}
+
+fn env(_call: &Call, args: &Arguments) -> Done {
+    let name = args.text("name");
+    match (std::env::var(&name), args.get("default")) {
+        (Ok(value), _) => Ok(value.into()),
+        (Err(_), Some(default)) => Ok(default),
+        (Err(_), None) => Err(Failure::new(Kind::NotFound, format!("the environment variable {name} is not set"))
+            .hint(format!("set it, or give a default: env(\"{name}\", \"..\")"))),
+    }
+}
+
+async fn random_port(call: Call, _args: Arguments) -> Done {
+    Ok(i64::from(call.host().environment.target.reserve_port().await?).into())
+}
+
+fn random_password(call: &Call, args: &Arguments) -> Done {
+    let length = args.count("length").unwrap_or_default();
+    if !(8..=1024).contains(&length) {
+        return Err(Failure::new(Kind::Usage, format!("`length` must be from 8 to 1024, got {length}")));
+    }
+    let password = crate::run::secrets::random(length)?;
+    call.host().events.secrets().add(&password);
+    Ok(password.into())
+}
+
+fn log(call: &Call, args: &Arguments) -> Done {
+    call.step.message(Level::Info, args.text("message"));
+    DONE
+}

@@ -1,0 +1,56 @@
+//! The primitives: what recipes can call.
+//!
+//! One file for each family; each entry of a family's table says everything
+//! about a primitive. [`TABLE`] is what the script layer is given.
+
+mod cluster;
+mod control;
+mod data;
+mod database;
+mod handles;
+mod image;
+mod machine;
+mod params;
+mod services;
+#[cfg(debug_assertions)]
+mod testing;
+mod waiting;
+mod web;
+
+use rhai::Dynamic;
+
+use crate::run::Failure;
+use crate::script::{Primitive, Table};
+
+/// The script layer's view of this layer.
+pub const TABLE: Table =
+    Table { primitives: || Box::new(all()), types: handles::register, name_of: handles::name_of };
+
+/// All primitives, in the order of the reference.
+pub fn all() -> impl Iterator<Item = &'static Primitive> {
+    let documented = [
+        cluster::TABLE,
+        image::TABLE,
+        data::TABLE,
+        database::TABLE,
+        services::TABLE,
+        waiting::TABLE,
+        machine::TABLE,
+        web::TABLE,
+        params::TABLE,
+        control::TABLE,
+    ];
+    #[cfg(debug_assertions)]
+    let all = documented.into_iter().chain([testing::TABLE]);
+    #[cfg(not(debug_assertions))]
+    let all = documented.into_iter();
+    all.flatten()
+}
+
+pub use params::declared as declared_params;
+
+/// What a primitive returns that returns nothing.
+type Done = Result<Dynamic, Failure>;
+
+/// The value of a primitive that returns nothing.
+const DONE: Done = Ok(Dynamic::UNIT);

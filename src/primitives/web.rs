@@ -1,0 +1,79 @@
+//! HTTP requests.
+
+use futures::FutureExt;
+use rhai::{Dynamic, Map};
+
+use super::Done;
+use crate::run::{Failure, Kind};
+use crate::script::json::{from_json, to_json};
+use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Run, Type};
+use crate::targets::http::{client, root};
+
+pub(super) const TABLE: &[Primitive] = &[Primitive {
+    name: "http",
+    family: Family::Host,
+    params: &[Param::new("url", Type::String), Param::options()],
+    options: &[
+        Opt::with_default(
+            "method",
+            Type::Choice(&["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]),
+            "GET",
+            "the method",
+        ),
+        Opt::new("headers", Type::StringMap, "request headers"),
+        Opt::new("body", Type::String, "a text body"),
+        Opt::new("json", Type::Any, "a body sent as JSON"),
+        Opt::new("expect", Type::Count, "fail unless the response has this status"),
+        Opt::with_default("timeout", Type::Duration, "30s", "how long the response may take"),
+    ],
+    returns: "map",
+    doc: "Sends an HTTP request and returns `status`, `headers`, `body`, and `json` where the body is JSON.\n\n\
+          Any status is a response, not an error, unless `expect` names another. The machine's own certificates \
+          are trusted.",
+    example: r#"let site = deploy_service(create_cluster("demo"), "site", #{
+    command: ["python3", "-m", "http.server", "--bind", "$(HOST)", "$(PORT)"], port: 8000,
+});
+wait_ready(site);
+print(http(site.url, #{ method: "HEAD", expect: 200 }).headers["content-type"]);"#,
+    run: Run::Step(|call, args| http(call, args).boxed()),
+}];
+
+async fn http(_call: Call, args: Arguments) -> Done {
+    let (url, method) = (args.text("url"), args.text("method"));
+    let failed = |error: reqwest::Error| {
+        let kind = if error.is_timeout() { Kind::Timeout } else { Kind::Unreachable };
+        let kind = if error.is_builder() { Kind::Usage } else { kind };
+        Failure::new(kind, format!("{method} {url} failed: {}", root(&error)))
+    };
+    let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap_or_default();
+    let mut request = client().map_err(failed)?.request(method.clone(), &url);
+    request = request.timeout(args.duration("timeout").unwrap_or_default());
+    for (name, value) in args.string_map("headers") {
+        request = request.header(name, value);
+    }
+    if let Some(json) = args.get("json") {
+        request = request.header("content-type", "application/json").body(to_json(&json).to_string());
+    } else if let Some(body) = args.string("body") {
+        request = request.body(body);
+    }
+    let response = request.send().await.map_err(failed)?;
+    let status = response.status();
+    let headers: Map = response
+        .headers()
+        .iter()
+        .map(|(name, value)| (name.as_str().into(), String::from_utf8_lossy(value.as_bytes()).into_owned().into()))
+        .collect();
+    let body = response.text().await.map_err(failed)?;
+    if let Some(expected) = args.count("expect").filter(|expected| *expected != usize::from(status.as_u16())) {
+        let what = format!("{method} {url} answered {status} where {expected} was expected");
+        return Err(Failure::new(Kind::Unreachable, what).evidence(body.lines().take(10).map(str::to_owned).collect()));
+    }
+    let json = serde_json::from_str(&body).map_or(Dynamic::UNIT, |json| from_json(&json));
+    Ok(Map::from([
+        ("status".into(), i64::from(status.as_u16()).into()),
+        ("headers".into(), headers.into()),
+        ("body".into(), body.into()),
+        ("json".into(), json),
+    ])
+    .into())
+}
