@@ -14,12 +14,14 @@ mod critical_path;
 mod line;
 mod model;
 mod narration;
+mod outline;
 mod plain;
 mod record;
 #[cfg(test)]
 mod sample;
 mod slack;
 mod summary;
+mod timeline;
 
 pub use critical_path::{CriticalPath, Segment, sequential_ms};
 pub use line::duration;
@@ -28,6 +30,7 @@ pub use plain::Plain;
 pub use record::{ReadError, Record, read};
 pub use slack::slack_ms;
 pub use summary::{StepSummary, Summary};
+pub use timeline::timeline;
 
 /// How much a progress report says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]

@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn a_good_run() {
-        insta::assert_snapshot!(told(&sample::environment(), Verbosity::Normal), @r#"
+        insta::assert_snapshot!(told(&sample::environment(), Verbosity::Normal), @r"
         recipes/datastorage.rhai on local  run calm-otter
           ✓     12 ms         create_cluster datastorage-e2e
           ✓     32 ms  env/redis     deploy_redis redis
@@ -83,7 +83,7 @@ mod tests {
         service
           ✓     24 ms                deploy_service datastorage
           ✓    695 ms                wait_ready datastorage
-        "#);
+        ");
     }
 
     #[test]
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_failure_shows_the_last_lines() {
-        insta::assert_snapshot!(told(&sample::failure(), Verbosity::Normal), @r#"
+        insta::assert_snapshot!(told(&sample::failure(), Verbosity::Normal), @r"
         recipes/datastorage.rhai on local  run calm-otter
           ✓      9 ms  create_cluster e2e
           ✗     70 ms  postgres  deploy_postgres postgres
@@ -101,17 +101,17 @@ mod tests {
                                  │ LOG:  starting PostgreSQL 16.4
                                  │ FATAL:  could not create lock file
           ⊘    120 ms  redis     deploy_redis redis  cancelled
-        "#);
+        ");
     }
 
     #[test]
     fn a_failure_is_told_in_quiet_too() {
-        insta::assert_snapshot!(told(&sample::failure(), Verbosity::Quiet), @r#"
+        insta::assert_snapshot!(told(&sample::failure(), Verbosity::Quiet), @r"
         ✗     70 ms  postgres  deploy_postgres postgres
                                postgres exited with status 1 before it was ready
                                │ LOG:  starting PostgreSQL 16.4
                                │ FATAL:  could not create lock file
-        "#);
+        ");
     }
 
     #[test]
@@ -126,7 +126,7 @@ mod tests {
             },
         );
         run.events.extend(sample::failure().into_iter().skip(1));
-        insta::assert_snapshot!(told(&run.events, Verbosity::Verbose), @r#"
+        insta::assert_snapshot!(told(&run.events, Verbosity::Verbose), @r"
         recipes/datastorage.rhai on local  run calm-otter
           + process postgres: pid 17
           ✓      9 ms  create_cluster e2e
@@ -135,7 +135,7 @@ mod tests {
           ✗     70 ms  postgres  deploy_postgres postgres
                                  postgres exited with status 1 before it was ready
           ⊘    120 ms  redis     deploy_redis redis  cancelled
-        "#);
+        ");
     }
 
     #[test]
@@ -150,7 +150,7 @@ mod tests {
         run.end_as(6.0, 2, Outcome::Cancelled, None);
         run.push(7.0, EventKind::TeardownStarted);
         run.push(8.0, EventKind::TeardownFinished { left: 2 });
-        insta::assert_snapshot!(told(&run.events, Verbosity::Normal), @r#"
+        insta::assert_snapshot!(told(&run.events, Verbosity::Normal), @r"
         recipes/datastorage.rhai on local  run calm-otter
         Prepare the data
           ·            seed  first line
@@ -161,7 +161,7 @@ mod tests {
           ⊘      5 ms  seed  sql insert into orders values (1)  cancelled
         teardown
           ! warning: 2 resources left behind; try `recipe down calm-otter`
-        "#);
+        ");
     }
 
     #[test]
@@ -176,11 +176,11 @@ mod tests {
         for seconds in 0..60 {
             plain.remind(f64::from(seconds) * 1000.0).unwrap();
         }
-        insta::assert_snapshot!(text(plain), @r#"
+        insta::assert_snapshot!(text(plain), @r"
         …    5.00 s  db  deploy_postgres postgres  still waiting for the image postgres:16 to be pulled
         …    10.0 s  db  deploy_postgres postgres  still waiting for the image postgres:16 to be pulled
         …    20.0 s  db  deploy_postgres postgres  still waiting for the image postgres:16 to be pulled
         …    40.0 s  db  deploy_postgres postgres  still waiting for the image postgres:16 to be pulled
-        "#);
+        ");
     }
 }

@@ -45,7 +45,7 @@ impl Sample {
     }
 
     pub(super) fn join(&mut self, ms: f64, step: u64, parent: u64, branch: &str, task: u64) {
-        self.start_join(ms, step, parent, branch, StepKind::Join, "join", Some(StepId(task)));
+        self.start_join(ms, step, parent, branch, StepKind::Join, "join image", Some(StepId(task)));
     }
 
     #[expect(clippy::too_many_arguments, reason = "the fields of the event, in its order")]
