@@ -98,8 +98,11 @@ pub(super) fn entry(
     format!("  {} {took:>DURATION_WIDTH$}  {}{gap}{text}", mark.style(style), branch.cyan())
 }
 
-/// Columns before the branch in an [`entry`].
-pub(super) const ENTRY_INDENT: usize = 2 + 1 + 1 + DURATION_WIDTH + 2;
+/// Columns before the text of an [`entry`].
+pub(super) fn indent(branch_width: usize) -> usize {
+    let branch = if branch_width > 0 { branch_width + 2 } else { 0 };
+    2 + 1 + 1 + DURATION_WIDTH + 2 + branch
+}
 
 /// `text` on one line, without anything that moves the cursor or colours.
 pub(super) fn clean(text: &str) -> String {

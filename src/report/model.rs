@@ -2,7 +2,7 @@
 //!
 //! Built event by event, from a live run or from a record. A record may stop
 //! anywhere (its run died): steps then stay without an end, and
-//! [`Model::end_of`] takes the last moment heard of.
+//! [`Model::end_of`] takes the last moment known.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -251,10 +251,11 @@ impl Model {
         self.steps.insert(*step, begun);
     }
 
-    /// When `step` ended, or the last moment known if it has not.
+    /// When `step` ended. If that is not known, the end of the set-up, or the
+    /// last moment known.
     #[must_use]
     pub fn end_of(&self, step: &Step) -> f64 {
-        step.end_ms.unwrap_or(self.last_ms)
+        step.end_ms.unwrap_or_else(|| self.setup_ms().max(step.start_ms))
     }
 
     /// How long `step` took, or has taken so far.
