@@ -40,6 +40,8 @@ pub struct Model {
     pub cancelled: Option<CancelReason>,
     /// How and when the set-up ended.
     pub setup: Option<(Outcome, f64)>,
+    /// When teardown began.
+    pub teardown_from_ms: Option<f64>,
     /// How the run ended; none while it runs, or when it died.
     pub finished: Option<Finished>,
     /// When the last event happened.
@@ -213,7 +215,8 @@ impl Model {
                 let (outcome, wall_ms, teardown_ms, up) = (*outcome, *wall_ms, *teardown_ms, *up);
                 self.finished = Some(Finished { outcome, wall_ms, teardown_ms, up, error: error.clone() });
             }
-            EventKind::KillBegan | EventKind::TeardownStarted | EventKind::TeardownFinished { .. } => {}
+            EventKind::TeardownStarted => self.teardown_from_ms = Some(ms),
+            EventKind::KillBegan | EventKind::TeardownFinished { .. } => {}
         }
     }
 

@@ -83,6 +83,10 @@ impl Narration {
             }
             (EventKind::Message { branch, text, .. }, _) => self.say(REMARK, branch, text, &mut lines),
             (EventKind::TeardownStarted, _) => lines.push(format!("{}", "teardown".bold())),
+            (EventKind::TeardownFinished { .. }, _) => {
+                let took = self.model.teardown_from_ms.map(|from_ms| event.ms - from_ms);
+                lines.push(self.entry(mark(Some(Outcome::Succeeded), false), took, "", "nothing is left"));
+            }
             (EventKind::StepOutput { step, line, .. }, Verbosity::Verbose) => {
                 if let Some(step) = self.model.steps.get(step) {
                     let text = format!("{} {} {}", label(step), "│".dimmed(), clean(line));

@@ -6,9 +6,13 @@ use super::Verbosity;
 use super::narration::Narration;
 use crate::run::{Event, Reporter};
 
+/// Steps that wait are looked for this often at most: there may be many.
+const LOOK_MS: f64 = 500.0;
+
 /// Writes what is worth telling, a line each, as it happens.
 pub struct Plain<W> {
     narration: Narration,
+    looked_ms: f64,
     out: W,
 }
 
@@ -16,10 +20,14 @@ impl<W: Write> Plain<W> {
     /// Writes to `out`, with colours; wrap it in an [`anstream::AutoStream`]
     /// to have them only where they are wanted.
     pub fn new(out: W, verbosity: Verbosity) -> Self {
-        Self { narration: Narration::new(verbosity), out }
+        Self { narration: Narration::new(verbosity), looked_ms: 0.0, out }
     }
 
     fn remind(&mut self, now_ms: f64) -> std::io::Result<()> {
+        if now_ms < self.looked_ms + LOOK_MS {
+            return Ok(());
+        }
+        self.looked_ms = now_ms;
         let lines = self.narration.reminders(now_ms);
         self.write(&lines)
     }
@@ -38,6 +46,8 @@ impl<W: Write + Send> Reporter for Plain<W> {
     fn event(&mut self, event: &Event) -> anyhow::Result<()> {
         let lines = self.narration.hear(event);
         self.write(&lines)?;
+        // One noisy step keeps the clock from ticking; others may wait.
+        self.remind(event.ms)?;
         Ok(())
     }
 
@@ -150,6 +160,8 @@ mod tests {
         run.end_as(6.0, 2, Outcome::Cancelled, None);
         run.push(7.0, EventKind::TeardownStarted);
         run.push(8.0, EventKind::TeardownFinished { left: 2 });
+        run.push(9.0, EventKind::TeardownStarted);
+        run.push(129.0, EventKind::TeardownFinished { left: 0 });
         insta::assert_snapshot!(told(&run.events, Verbosity::Normal), @r"
         recipes/datastorage.rhai on local  run calm-otter
         Prepare the data
@@ -161,6 +173,8 @@ mod tests {
           ⊘      5 ms  seed  sql insert into orders values (1)  cancelled
         teardown
           ! warning: 2 resources left behind; try `recipe down calm-otter`
+        teardown
+          ✓    120 ms        nothing is left
         ");
     }
 
