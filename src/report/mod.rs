@@ -1,1 +1,86 @@
-//! TODO
+//! Readers of a run's events: the progress shown while it runs, the record
+//! that is kept, and what is made of either at the end.
+//!
+//! ```text
+//!             ┌─> Record ────────> events.jsonl ──read──┐
+//!  events ────┼─> Plain or Live ─> stderr               │
+//!             └─> Model <───────────────────────────────┘
+//!                   └─> critical path, timeline, summary
+//! ```
+//!
+//! Everything on the right works the same from a live run and from a record.
+
+use std::io::IsTerminal;
+
+use crate::run::Reporter;
+
+mod critical_path;
+mod frame;
+mod line;
+mod live;
+mod model;
+mod narration;
+mod outline;
+mod plain;
+mod record;
+#[cfg(test)]
+mod sample;
+mod screen;
+mod slack;
+mod summary;
+mod timeline;
+
+pub use critical_path::{CriticalPath, Segment, sequential_ms};
+pub use line::duration;
+pub use live::Live;
+pub use model::{Finished, Message, Model, Progress, Resource, SharedModel, Step, Wait};
+pub use plain::Plain;
+pub use record::{ReadError, Record, read};
+pub use slack::slack_ms;
+pub use summary::{StepSummary, Summary};
+pub use timeline::timeline;
+
+/// How much a progress report says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Verbosity {
+    /// Warnings and errors.
+    Quiet,
+    /// Also steps as they end, phases and messages.
+    #[default]
+    Normal,
+    /// Also the output of child processes, resources and cache misses.
+    Verbose,
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProgressMode {
+    /// A line for each thing worth telling.
+    Plain,
+    /// The running steps below those lines, redrawn as they go on.
+    Live,
+}
+
+impl ProgressMode {
+    /// Live on a terminal that wants colours; plain elsewhere and in CI, where
+    /// a terminal is only pretended.
+    #[must_use]
+    pub fn detect() -> Self {
+        let stderr = std::io::stderr();
+        let colour = anstream::AutoStream::choice(&stderr) != anstream::ColorChoice::Never;
+        if stderr.is_terminal() && colour && std::env::var_os("CI").is_none() {
+            Self::Live
+        } else {
+            Self::Plain
+        }
+    }
+}
+
+/// The reporter that shows progress on stderr.
+#[must_use]
+pub fn progress(mode: ProgressMode, verbosity: Verbosity) -> Box<dyn Reporter> {
+    match (mode, verbosity) {
+        (ProgressMode::Live, Verbosity::Normal | Verbosity::Verbose) => Box::new(Live::new(verbosity)),
+        _ => Box::new(Plain::new(anstream::stderr(), verbosity)),
+    }
+}

@@ -136,6 +136,14 @@ pub enum CancelReason {
     Interrupt,
 }
 
+impl CancelReason {
+    /// Whether a signal asked for it, so that a second one means more.
+    #[must_use]
+    pub fn is_signal(self) -> bool {
+        matches!(self, Self::Hangup | Self::Terminate | Self::Interrupt)
+    }
+}
+
 impl fmt::Display for CancelReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

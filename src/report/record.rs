@@ -1,0 +1,174 @@
+//! The stored record of a run: its events as JSON lines.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use fs_err::File;
+use serde::Deserialize;
+
+use crate::run::event::SCHEMA;
+use crate::run::{Event, Reporter};
+
+/// Writes each event as a line.
+///
+/// A line is one `write`, at once: after a SIGKILL the kernel still has all of
+/// it. At some microseconds a line, buffering would buy nothing.
+pub struct Record {
+    file: File,
+    line: Vec<u8>,
+}
+
+impl Record {
+    /// Begins a record at `path`, in place of any file there.
+    ///
+    /// # Errors
+    /// When the file cannot be created; the message names it.
+    pub fn create(path: &Path) -> std::io::Result<Self> {
+        Ok(Self { file: File::create(path)?, line: Vec::new() })
+    }
+}
+
+impl Reporter for Record {
+    fn event(&mut self, event: &Event) -> anyhow::Result<()> {
+        self.line.clear();
+        serde_json::to_writer(&mut self.line, event)?;
+        self.line.push(b'\n');
+        self.file.write_all(&self.line)?;
+        Ok(())
+    }
+}
+
+/// Why a record cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The file itself.
+    #[error("cannot read the record of the run")]
+    File(#[source] std::io::Error),
+    /// A line, other than a last one that was cut, is no event.
+    #[error("{}:{line} is not an event of a recorded run", .path.display())]
+    Line {
+        /// The record.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The record was written by a newer version.
+    #[error(
+        "{} has schema {found}, newer than schema {SCHEMA} of this recipe; \
+         read it with the version that wrote it, or a later one",
+        .path.display()
+    )]
+    Newer {
+        /// The record.
+        path: PathBuf,
+        /// Its schema.
+        found: u32,
+    },
+}
+
+/// All that is needed of a first line to know whether the rest can be read.
+#[derive(Deserialize)]
+struct Schema {
+    schema: u32,
+}
+
+/// Reads the record at `path`.
+///
+/// A last line without an end that is no event was cut when the run died, and
+/// is left out.
+///
+/// # Errors
+/// See [`ReadError`].
+pub fn read(path: &Path) -> Result<Vec<Event>, ReadError> {
+    let content = fs_err::read(path).map_err(ReadError::File)?;
+    let mut events = Vec::new();
+    for (index, line) in content.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        if index == 0
+            && let Ok(Schema { schema: found }) = serde_json::from_slice(line)
+            && found > SCHEMA
+        {
+            return Err(ReadError::Newer { path: path.to_owned(), found });
+        }
+        match serde_json::from_slice(line) {
+            Ok(event) => events.push(event),
+            // Only the last line can lack its end.
+            Err(_) if !line.ends_with(b"\n") => break,
+            Err(source) => return Err(ReadError::Line { path: path.to_owned(), line: index + 1, source }),
+        }
+    }
+    Ok(events)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use super::*;
+    use crate::report::sample;
+
+    fn recorded(events: &[Event]) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.jsonl");
+        let mut record = Record::create(&path).unwrap();
+        for event in events {
+            record.event(event).unwrap();
+        }
+        (dir, path)
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let events = sample::environment();
+        let (_dir, path) = recorded(&events);
+        assert_eq!(read(&path).unwrap(), events);
+    }
+
+    #[test]
+    fn a_line_is_on_disk_as_soon_as_its_event_was_told() {
+        let events = sample::environment();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.jsonl");
+        let mut record = Record::create(&path).unwrap();
+        for (index, event) in events.iter().enumerate() {
+            record.event(event).unwrap();
+            assert_eq!(read(&path).unwrap().len(), index + 1);
+        }
+    }
+
+    #[test]
+    fn a_cut_last_line_is_left_out() {
+        let events = sample::environment();
+        let (_dir, path) = recorded(&events);
+        let content = fs_err::read(&path).unwrap();
+        fs_err::write(&path, &content[..content.len() - 30]).unwrap();
+        assert_eq!(read(&path).unwrap(), events[..events.len() - 1]);
+        // A last line that lost only its end is whole.
+        fs_err::write(&path, &content[..content.len() - 1]).unwrap();
+        assert_eq!(read(&path).unwrap(), events);
+    }
+
+    #[test]
+    fn a_bad_line_is_named() {
+        let (_dir, path) = recorded(&sample::environment());
+        let content = fs_err::read_to_string(&path).unwrap();
+        fs_err::write(&path, content.replacen("step_finished", "step_vanished", 1)).unwrap();
+        let error = read(&path).unwrap_err();
+        let bad = content.lines().position(|line| line.contains("step_finished")).unwrap() + 1;
+        assert_eq!(error.to_string(), format!("{}:{bad} is not an event of a recorded run", path.display()));
+        assert!(error.source().unwrap().to_string().contains("unknown variant `step_vanished`"));
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused() {
+        let (_dir, path) = recorded(&sample::environment());
+        let content = fs_err::read_to_string(&path).unwrap();
+        // A newer first line need not be an event that this version knows.
+        let newer = content.replacen("\"schema\":1", "\"schema\":7,\"recipe\":{}", 1);
+        fs_err::write(&path, newer).unwrap();
+        let error = read(&path).unwrap_err().to_string();
+        assert!(error.contains("schema 7, newer than schema 1 of this recipe"), "{error}");
+    }
+}
