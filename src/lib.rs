@@ -1,14 +1,31 @@
 //! `recipe` sets up end-to-end test environments from short Rhai scripts.
 //!
 //! # Layout
-//! One chain of layers, each knowing only those to its right:
-//! `main → commands → primitives → script → targets → run`, and beside it
-//! `commands → report → run::event`.
+//!
+//! One chain of layers, each knowing only those below it:
+//!
+//! | layer | what it is |
+//! |---|---|
+//! | [`commands`] | one file for each subcommand: wires the others together |
+//! | [`primitives`] | the table of what recipes can call, a file for each family |
+//! | [`script`] | Rhai: branches, tasks, arguments, errors with their place |
+//! | [`targets`] | where things are set up, and the handles on them |
+//! | [`run`] | events, the run's folder, child processes, failures |
+//! | [`supervise`] | the process that owns local servers and services |
+//!
+//! Beside the chain, [`report`] reads the events of a run and knows only
+//! `run::event`, and [`migrate`] knows PostgreSQL and files alone.
 
+pub mod cli;
+pub mod commands;
+pub mod exit;
 pub mod migrate;
 pub mod primitives;
 pub mod report;
 pub mod run;
 pub mod script;
+pub mod settings;
 pub mod supervise;
 pub mod targets;
+
+pub use commands::main;

@@ -146,8 +146,8 @@ fn parallel(context: &NativeCallContext, call: Call, args: &Arguments) -> Outcom
         let (names, work): (Vec<_>, Vec<_>) = branches
             .cast::<Map>()
             .into_iter()
-            .map(|(name, closure)| Ok((name.clone(), work(&call, name.to_string(), closure)?)))
-            .collect::<Result<Vec<_>, _>>()?
+            .map(|(name, closure)| work(&call, name.to_string(), closure).map(|work| (name, work)))
+            .collect::<Result<Vec<_>, Box<EvalAltResult>>>()?
             .into_iter()
             .unzip();
         let values = run_group(context, call, work, max)?;

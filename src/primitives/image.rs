@@ -22,9 +22,9 @@ pub(super) const TABLE: &[Primitive] = &[
         doc: "Builds what a service runs.\n\n\
               With `build` and `binary` the program is built on this machine: the local target runs it as it is, \
               others put it on `base`. The local target has no container engine and refuses `dockerfile`.",
-        example: r#"write_file("target/doc/hello.sh", "#!/bin/sh\necho hello");
+        example: r##"write_file("target/doc/hello.sh", "#!/bin/sh\necho hello");
 let image = build_image("hello", #{ build: "chmod +x target/doc/hello.sh", binary: "target/doc/hello.sh" });
-print(image.name);"#,
+print(image.name);"##,
         run: Run::Step(|call, args| build_image(call, args).boxed()),
     },
     Primitive {

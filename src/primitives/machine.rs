@@ -195,7 +195,7 @@ fn inside(workspace: &Path, path: &str) -> Result<PathBuf, Failure> {
     let existing = wanted.ancestors().find(|folder| folder.exists()).unwrap_or(workspace);
     let (real, root) = (existing.canonicalize(), workspace.canonicalize());
     match (real, root) {
-        (Ok(real), Ok(root)) if real.starts_with(root) => Ok(wanted),
+        (Ok(real), Ok(root)) if real.starts_with(&root) => Ok(wanted),
         _ => Err(outside()),
     }
 }

@@ -74,7 +74,7 @@ fn busy(step: &Step, view: View) -> String {
     };
     let room = room.saturating_sub(name.width() + 2);
     let state = if room > 0 { format!("  {}", clip(&state, room).dimmed()) } else { String::new() };
-    let text = name + &state;
+    let text = format!("{name}{state}");
     entry(mark, Some(elapsed), (&step.branch, view.branch_width), &text)
 }
 
@@ -95,7 +95,7 @@ fn counted(progress: &Progress) -> String {
     };
     let filled = u128::from(*done.min(&total)) * BAR as u128 / u128::from(total.max(1));
     let filled = usize::try_from(filled).unwrap_or(BAR);
-    let bar = "━".repeat(filled) + &"╌".repeat(BAR - filled);
+    let bar = format!("{}{}", "━".repeat(filled), "╌".repeat(BAR - filled));
     format!("{bar} {} / {} {}", amount(*done, unit), amount(total, unit), name_of(unit))
 }
 

@@ -11,6 +11,7 @@ pub mod folder;
 pub mod journal;
 pub mod scratch;
 pub mod secrets;
+pub mod signal;
 pub mod step;
 
 pub use dispatcher::{Dispatcher, Events, Reporter};

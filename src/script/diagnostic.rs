@@ -244,7 +244,7 @@ pub(super) fn compile(sources: &Sources, error: CompileError, _table: Table) -> 
 pub(super) fn message(error: &EvalAltResult) -> String {
     match error {
         EvalAltResult::ErrorRuntime(value, _) if value.is_string() => value.to_string(),
-        EvalAltResult::ErrorParsing(kind, _) => match kind.as_ref() {
+        EvalAltResult::ErrorParsing(kind, _) => match kind {
             ParseErrorType::UnexpectedEOF => "the script ends too early".to_owned(),
             kind => kind.to_string(),
         },

@@ -24,7 +24,7 @@ mod register;
 mod resolver;
 mod snapshot;
 pub mod sources;
-mod suggest;
+pub mod suggest;
 mod syntax;
 pub(crate) mod task;
 

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use rhai::{AST, Engine, EvalAltResult, Expr, Position, Stmt};
+use rhai::{AST, Engine, EvalAltResult, Expr, Position};
 
 use super::syntax;
 use crate::run::event::SourcePosition;
@@ -71,7 +71,7 @@ impl Sources {
         let mut ast = engine.compile(&text).map_err(|error| fail(error.into(), &key, imports))?;
         ast.set_source(&key);
         let ast = Arc::new(ast);
-        for (module, at) in literal_imports(&ast) {
+        for (module, at) in syntax::literal_imports(&ast) {
             let file = module_path(Some(&key), &module);
             imports.push((key.clone(), at));
             if imports.iter().any(|(importer, _)| *importer == self::key(&file)) {
@@ -191,17 +191,4 @@ fn reason(path: &Path, error: &std::io::Error) -> String {
         InvalidData => format!("`{}` is not UTF-8 text", display(path)),
         _ => format!("`{}` cannot be read: {error}", display(path)),
     }
-}
-
-fn literal_imports(ast: &AST) -> Vec<(String, Position)> {
-    let mut imports = Vec::new();
-    ast.walk(&mut |path| {
-        if let Some(rhai::ASTNode::Stmt(Stmt::Import(import, _))) = path.last()
-            && let Expr::StringConstant(module, at) = &import.0
-        {
-            imports.push((module.to_string(), *at));
-        }
-        true
-    });
-    imports
 }

@@ -1,6 +1,6 @@
 //! Questions about the syntax tree of a script.
 
-use rhai::{AST, ASTNode, Expr, FnCallExpr, Position, Stmt};
+use rhai::{AST, ASTNode, Expr, Position, Stmt};
 
 /// A function call in a script.
 pub(super) struct FunctionCall<'a> {
@@ -15,8 +15,13 @@ pub(super) struct FunctionCall<'a> {
 }
 
 /// Visits all function calls.
-pub(super) fn calls<'a>(ast: &'a AST, visit: &mut dyn FnMut(FunctionCall<'a>)) {
-    let mut tell = |call: &'a FnCallExpr, at: Position, is_method: bool| {
+pub(super) fn calls(ast: &AST, visit: &mut dyn FnMut(FunctionCall<'_>)) {
+    walk(ast, &mut |node| {
+        let (call, at, is_method) = match node {
+            ASTNode::Stmt(Stmt::FnCall(call, at)) | ASTNode::Expr(Expr::FnCall(call, at)) => (call, *at, false),
+            ASTNode::Expr(Expr::MethodCall(call, at)) => (call, *at, true),
+            _ => return,
+        };
         visit(FunctionCall {
             name: &call.name,
             at,
@@ -25,12 +30,20 @@ pub(super) fn calls<'a>(ast: &'a AST, visit: &mut dyn FnMut(FunctionCall<'a>)) {
             is_qualified: !call.namespace.is_empty(),
             is_operator: call.is_operator_call(),
         });
-    };
-    walk(ast, &mut |node| match node {
-        ASTNode::Stmt(Stmt::FnCall(call, at)) | ASTNode::Expr(Expr::FnCall(call, at)) => tell(call, *at, false),
-        ASTNode::Expr(Expr::MethodCall(call, at)) => tell(call, *at, true),
-        _ => {}
     });
+}
+
+/// The literal paths of `import` statements.
+pub(super) fn literal_imports(ast: &AST) -> Vec<(String, Position)> {
+    let mut imports = Vec::new();
+    walk(ast, &mut |node| {
+        if let ASTNode::Stmt(Stmt::Import(import, _)) = node
+            && let Expr::StringConstant(module, at) = &import.0
+        {
+            imports.push((module.to_string(), *at));
+        }
+    });
+    imports
 }
 
 /// Whether the script declares `const name`.
@@ -44,16 +57,11 @@ pub(super) fn declares_constant(ast: &AST, name: &str) -> bool {
     found
 }
 
-/// `AST::walk` lends each node for the call only, although it borrows from the
-/// tree; this visits the statements of the tree itself and keeps the borrow.
-fn walk<'a>(ast: &'a AST, visit: &mut dyn FnMut(&ASTNode<'a>)) {
-    let functions = ast.iter_fn_def().flat_map(|function| function.body.iter());
-    for statement in ast.statements().iter().chain(functions) {
-        statement.walk(&mut Vec::new(), &mut |path| {
-            if let Some(node) = path.last() {
-                visit(node);
-            }
-            true
-        });
-    }
+fn walk(ast: &AST, visit: &mut dyn FnMut(&ASTNode)) {
+    ast.walk(&mut |path| {
+        if let Some(node) = path.last() {
+            visit(node);
+        }
+        true
+    });
 }

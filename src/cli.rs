@@ -1,0 +1,185 @@
+//! The command line: types only.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Sets up end-to-end test environments from short scripts.
+#[derive(Debug, Parser)]
+#[command(name = "recipe", version, max_term_width = 100, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Set up the environment that a recipe describes, and leave it up
+    Run(RunArgs),
+    /// Take environments down
+    Down(DownArgs),
+    /// List runs
+    Ls(ListArgs),
+    /// Show what a run consists of
+    Status(RunName),
+    /// Print the outputs of a run as environment variables, secrets in full
+    ///
+    /// To use them in a shell: eval "$(recipe env)"
+    Env(RunName),
+    /// Show what servers and services have written
+    Logs(LogsArgs),
+    /// Compile recipes and what they import, without running them
+    Check(CheckArgs),
+    /// Describe the primitives that recipes can call
+    Doc(DocArgs),
+    /// The supervisor of a run
+    #[command(name = "__supervise", hide = true)]
+    Supervise {
+        /// The scratch directory of the run.
+        run_dir: PathBuf,
+    },
+}
+
+/// `recipe run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The recipe, a .rhai file
+    pub recipe: PathBuf,
+    /// Take the environment down at the end
+    #[arg(long)]
+    pub rm: bool,
+    /// Where to set up: local
+    #[arg(long, env = "RECIPE_TARGET", value_name = "TARGET")]
+    pub target: Option<String>,
+    /// Set a parameter of the recipe
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = key_value)]
+    pub set: Vec<(String, String)>,
+    /// Read parameters from a TOML, YAML or JSON file; --set wins
+    #[arg(long, value_name = "FILE")]
+    pub params: Option<PathBuf>,
+    /// Run branches one after the other, for comparison
+    #[arg(long)]
+    pub sequential: bool,
+    /// What to leave up: `on-failure` a failed set-up, `always` also with --rm
+    #[arg(long, value_enum, default_value_t = Keep::Never, value_name = "WHEN")]
+    pub keep: Keep,
+    /// Fail when the set-up takes longer, such as 90s or 5m
+    #[arg(long, value_name = "TIME", value_parser = crate::run::duration::parse)]
+    pub timeout: Option<std::time::Duration>,
+    /// Use no results of earlier runs
+    #[arg(long)]
+    pub no_cache: bool,
+    /// Also write the events of the run to this file, a JSON object a line
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// What to print on standard output at the end; progress goes to standard error
+    #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
+    pub output: Output,
+    /// Say only what went wrong
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Show the output of commands too
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+/// What happens to the environment of a failed run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Keep {
+    /// Take it down.
+    Never,
+    /// Leave it up for a look.
+    OnFailure,
+    /// Leave it up whatever happens.
+    Always,
+}
+
+/// The form of what a command prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Commands about one run.
+#[derive(Debug, Args)]
+pub struct RunName {
+    /// The run; the newest that is up when left out
+    pub run: Option<String>,
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
+    pub output: Output,
+}
+
+/// `recipe down`.
+#[derive(Debug, Args)]
+pub struct DownArgs {
+    /// The runs; the only one that is up when left out
+    pub runs: Vec<String>,
+    /// All runs that are up
+    #[arg(long, conflicts_with = "runs")]
+    pub all: bool,
+}
+
+/// `recipe ls`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Also runs that are over
+    #[arg(short, long)]
+    pub all: bool,
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
+    pub output: Output,
+}
+
+/// `recipe logs`.
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// The run, or a server or service of the newest run that is up
+    pub run: Option<String>,
+    /// The server or service; all of them when left out
+    pub name: Option<String>,
+    /// How many lines of each, from the end
+    #[arg(short = 'n', long, default_value_t = 100)]
+    pub lines: usize,
+}
+
+/// `recipe check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The recipes
+    #[arg(required = true)]
+    pub recipes: Vec<PathBuf>,
+}
+
+/// `recipe doc`.
+#[derive(Debug, Args)]
+pub struct DocArgs {
+    /// A primitive; a list of all when left out
+    pub name: Option<String>,
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = DocFormat::Text, value_name = "FORMAT")]
+    pub format: DocFormat,
+}
+
+/// The form of the reference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DocFormat {
+    /// For a terminal.
+    Text,
+    /// For a README.
+    Markdown,
+    /// For programs.
+    Json,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
+}

@@ -1,0 +1,56 @@
+//! The subcommands, a file each.
+
+mod check;
+mod doc;
+mod down;
+mod env;
+mod environment;
+mod logs;
+mod ls;
+mod run;
+mod session;
+mod status;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::exit;
+use crate::run::{Failure, Kind};
+use crate::script::Diagnostic;
+
+/// Parses the command line and does what it says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help and version are no errors; clap knows their codes and streams.
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit::USAGE));
+        }
+    };
+    let result = match cli.command {
+        Command::Supervise { run_dir } => return crate::supervise::run_shim(&run_dir),
+        Command::Run(args) => run::run(&args),
+        Command::Down(args) => down::down(&args),
+        Command::Ls(args) => ls::ls(&args),
+        Command::Status(args) => status::status(&args),
+        Command::Env(args) => env::env(&args),
+        Command::Logs(args) => logs::logs(&args),
+        Command::Check(args) => check::check(&args),
+        Command::Doc(args) => doc::doc(&args),
+    };
+    ExitCode::from(result.unwrap_or_else(|failure| {
+        terminal::show(&Diagnostic::from(failure.clone()));
+        match failure.kind {
+            Kind::Usage => exit::USAGE,
+            kind => exit::of(Some(kind)),
+        }
+    }))
+}
+
+/// What a subcommand comes to: its exit code, or why it could not be done.
+type Done = Result<u8, Failure>;

@@ -1,0 +1,101 @@
+//! `recipe run`: set up, report, and leave up or take down.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::session::{Ended, Session};
+use super::{Done, terminal};
+use crate::cli::{Keep, Output, RunArgs};
+use crate::primitives::{TABLE, declared_params};
+use crate::report::{ProgressMode, Summary, Verbosity, timeline};
+use crate::run::event::{CancelReason, Outcome};
+use crate::run::{Failure, Kind};
+use crate::script::{Diagnostic, Program, workspace_of};
+use crate::{exit, settings};
+
+pub(super) fn run(args: &RunArgs) -> Done {
+    let began = Instant::now();
+    let workspace = workspace_of(&args.recipe);
+    let target = settings::target(args, &workspace)?;
+    let program = match Program::compile(TABLE, &args.recipe) {
+        Ok(program) => Arc::new(program),
+        Err(diagnostic) => return refuse(args, &diagnostic),
+    };
+    let params = settings::params(args)?;
+    settings::check_params(&params, declared_params(&program).as_deref())?;
+
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(Kind::Io, "no threads can be started").cause(error))?;
+    let session = Session { args, began, workspace, target, params, program, runtime: runtime.handle().clone() };
+    let ended = runtime.block_on(session.run())?;
+    // Work that a cancelled branch left behind must not hold the process up.
+    runtime.shutdown_background();
+    report(args, &ended)?;
+    Ok(code(&ended))
+}
+
+/// A recipe that does not compile.
+fn refuse(args: &RunArgs, diagnostic: &Diagnostic) -> Done {
+    terminal::show(diagnostic);
+    if args.output == Output::Json {
+        let error = diagnostic.render(false, 100);
+        terminal::print_json(&serde_json::json!({
+            "run_id": null, "recipe": args.recipe, "outcome": Outcome::Failed, "steps": [], "outputs": {}, "error": error,
+        }))?;
+    }
+    Ok(exit::USAGE)
+}
+
+fn report(args: &RunArgs, ended: &Ended) -> Result<(), Failure> {
+    if !args.quiet && !ended.model.steps.is_empty() {
+        anstream::eprint!("\n{}", timeline(&ended.model, terminal::columns()));
+    }
+    if let Some(diagnostic) = &ended.error {
+        anstream::eprintln!();
+        terminal::show(diagnostic);
+    }
+    for left in &ended.left {
+        terminal::show(left);
+    }
+    if !args.quiet {
+        describe(args, ended);
+    }
+    if args.output == Output::Json {
+        let error = ended.error.as_ref().map(|error| ended.secrets.masked(&error.render(false, 100)));
+        terminal::print_json(&Summary::new(&ended.model, ended.outputs.clone(), error))?;
+    }
+    Ok(())
+}
+
+/// What is up now, how to reach it and how to take it down.
+fn describe(args: &RunArgs, ended: &Ended) {
+    let id = &ended.folder.id;
+    if ended.reason.is_some() || ended.error.is_some() {
+        anstream::eprintln!("\n  records and logs: {}", ended.folder.path.display());
+    }
+    if !ended.up {
+        return;
+    }
+    let word = if ended.error.is_some() { "was kept" } else { "is up" };
+    anstream::eprintln!("\n  {id} {word}");
+    let width = ended.outputs.keys().map(String::len).max().unwrap_or_default();
+    for (name, value) in &ended.outputs {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        anstream::eprintln!("    {name:width$}  {}", ended.secrets.masked(&text));
+    }
+    if args.keep == Keep::Never || ended.error.is_none() {
+        anstream::eprintln!("  as environment variables:  eval \"$(recipe env {id})\"");
+    }
+    anstream::eprintln!("  take it down:              recipe down {id}");
+}
+
+fn code(ended: &Ended) -> u8 {
+    if let Some(signal) = ended.reason.and_then(CancelReason::signal) {
+        return exit::SIGNAL + signal;
+    }
+    match &ended.error {
+        Some(error) => exit::of(error.kind),
+        None if ended.left.is_empty() => exit::DONE,
+        None => exit::FAILED,
+    }
+}

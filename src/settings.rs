@@ -1,0 +1,92 @@
+//! Settings of a run: flags, then `RECIPE_*` variables, then `recipe.toml`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::cli::RunArgs;
+use crate::run::{Failure, Kind};
+
+/// Names this version can set up on.
+const TARGETS: [&str; 1] = ["local"];
+
+/// The project's `recipe.toml`, beside or above its recipes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProjectFile {
+    /// The target when nothing else says.
+    target: Option<String>,
+}
+
+/// The target that a run asks for.
+///
+/// # Errors
+/// When it is none of this version's, or `recipe.toml` is wrong.
+pub fn target(args: &RunArgs, workspace: &Path) -> Result<String, Failure> {
+    let project = project_file(workspace)?;
+    let target = args.target.clone().or(project.target).unwrap_or_else(|| "local".to_owned());
+    if TARGETS.contains(&target.as_str()) {
+        return Ok(target);
+    }
+    Err(Failure::new(Kind::TargetUnusable, format!("this version cannot set up on the target `{target}`"))
+        .hint(format!("it can set up on: {}", TARGETS.join(", "))))
+}
+
+fn project_file(workspace: &Path) -> Result<ProjectFile, Failure> {
+    let path = workspace.join("recipe.toml");
+    let text = match fs_err::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(ProjectFile::default()),
+        Err(error) => return Err(Failure::new(Kind::Usage, "recipe.toml cannot be read").cause(error)),
+    };
+    let wrong = |error| Failure::new(Kind::Usage, format!("{} is wrong", path.display())).cause::<toml::de::Error>(error);
+    toml::from_str(&text).map_err(wrong)
+}
+
+/// The parameters given by `--params` and `--set`, the latter as text.
+///
+/// # Errors
+/// When the file cannot be read as a map.
+pub fn params(args: &RunArgs) -> Result<BTreeMap<String, Value>, Failure> {
+    let mut params = match &args.params {
+        Some(path) => read_params(path)?,
+        None => BTreeMap::new(),
+    };
+    params.extend(args.set.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))));
+    Ok(params)
+}
+
+fn read_params(path: &Path) -> Result<BTreeMap<String, Value>, Failure> {
+    let wrong = |why: String| {
+        Failure::new(Kind::Usage, format!("{} does not hold parameters: {why}", path.display()))
+            .hint("write a table of names and values in TOML (.toml), YAML (.yaml, .yml) or JSON (.json)")
+    };
+    let text = fs_err::read_to_string(path)
+        .map_err(|error| Failure::new(Kind::Usage, "the file of parameters cannot be read").cause(error))?;
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("toml") => toml::from_str(&text).map_err(|error| wrong(error.to_string())),
+        Some("yaml" | "yml") => serde_norway::from_str(&text).map_err(|error| wrong(error.to_string())),
+        Some("json") => serde_json::from_str(&text).map_err(|error| wrong(error.to_string())),
+        _ => Err(wrong("its name has none of the known extensions".to_owned())),
+    }
+}
+
+/// Refuses parameters that the recipe does not ask for. `declared` is none
+/// where a recipe computes their names.
+///
+/// # Errors
+/// Names the first unknown one.
+pub fn check_params(params: &BTreeMap<String, Value>, declared: Option<&[String]>) -> Result<(), Failure> {
+    let Some(declared) = declared else { return Ok(()) };
+    let Some(unknown) = params.keys().find(|name| !declared.contains(name)) else { return Ok(()) };
+    let mut failure = Failure::new(Kind::Usage, format!("the recipe has no parameter `{unknown}`"));
+    let names = declared.iter().map(String::as_str);
+    failure.hint = if declared.is_empty() {
+        Some("it has no parameters at all".to_owned())
+    } else {
+        crate::script::suggest::hint(unknown, names, "its parameters are")
+    };
+    Err(failure)
+}
