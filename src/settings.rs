@@ -41,8 +41,9 @@ fn project_file(workspace: &Path) -> Result<ProjectFile, Failure> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(ProjectFile::default()),
         Err(error) => return Err(Failure::new(Kind::Usage, "recipe.toml cannot be read").cause(error)),
     };
-    let wrong = |error| Failure::new(Kind::Usage, format!("{} is wrong", path.display())).cause::<toml::de::Error>(error);
-    toml::from_str(&text).map_err(wrong)
+    toml::from_str(&text).map_err(|error: toml::de::Error| {
+        Failure::new(Kind::Usage, format!("{} is wrong", path.display())).cause(error)
+    })
 }
 
 /// The parameters given by `--params` and `--set`, the latter as text.

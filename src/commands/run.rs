@@ -7,7 +7,7 @@ use super::session::{Ended, Session};
 use super::{Done, terminal};
 use crate::cli::{Keep, Output, RunArgs};
 use crate::primitives::{TABLE, declared_params};
-use crate::report::{ProgressMode, Summary, Verbosity, timeline};
+use crate::report::{Summary, timeline};
 use crate::run::event::{CancelReason, Outcome};
 use crate::run::{Failure, Kind};
 use crate::script::{Diagnostic, Program, workspace_of};

@@ -1,14 +1,14 @@
 //! One run from its first event to its last.
 //!
 //! ```text
-//!  prepare ──> script runs ──> on_exit ──> children settle ──> detach or teardown
-//!                  ^                                              ^
-//!    first signal, --timeout: cancel        second: kill   third: leave at once
+//!  stage ──> script runs ──> on_exit ──> children settle ──> detach or teardown
+//!                 ^                                              ^
+//!   first signal, --timeout: cancel        second: kill   third: leave at once
 //! ```
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -18,20 +18,21 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{Keep, Output, RunArgs};
-use crate::exit;
+use super::environment;
+use super::stop::Stop;
+use crate::cli::{Keep, RunArgs};
 use crate::report::{Model, ProgressMode, Record, SharedModel, Verbosity, progress};
 use crate::run::child::Children;
+use crate::run::duration::show;
 use crate::run::event::{CancelReason, EventKind, SCHEMA};
 use crate::run::folder::{Facts, State};
-use crate::run::signal::Signals;
 use crate::run::{Dispatcher, Events, Failure, Journal, Kind, Outcome, Reporter, RunFolder, Secrets, scratch};
 use crate::script::{Diagnostic, Environment, Host, Program};
 use crate::supervise::{ProcessId, Supervisor};
 use crate::targets::local::Local;
 
-/// How long `on_exit` and teardown may take before they are given up.
-const TEARDOWN: Duration = Duration::from_secs(60);
+/// How long `on_exit`, stopping commands, and teardown may each take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A run that is about to begin.
 pub(super) struct Session<'a> {
@@ -58,15 +59,25 @@ pub(super) struct Ended {
     pub left: Vec<Diagnostic>,
     /// Whether the environment is still up.
     pub up: bool,
+    /// Milliseconds of the set-up.
+    wall_ms: f64,
+    /// Milliseconds of the teardown.
+    teardown_ms: f64,
+}
+
+/// What a script acts on, set up before it runs.
+struct Stage {
+    folder: RunFolder,
+    facts: Facts,
+    journal: Journal,
+    host: Arc<Host>,
+    supervisor: Supervisor,
 }
 
 impl Session<'_> {
     pub(super) async fn run(self) -> Result<Ended, Failure> {
-        let mut signals = Signals::listen()
-            .map_err(|error| Failure::new(Kind::Io, "signals cannot be listened for").cause(error))?;
         let folder = RunFolder::create(&self.args.recipe)?;
-        let secrets = Secrets::default();
-        let model = SharedModel::default();
+        let (secrets, model) = (Secrets::default(), SharedModel::default());
         let dispatcher = Dispatcher::start(self.began, secrets.clone(), self.reporters(&folder, &model)?);
         let events = dispatcher.events();
         events.emit(EventKind::RunStarted {
@@ -76,18 +87,50 @@ impl Session<'_> {
             target: self.target.as_str().into(),
             sequential: self.args.sequential,
         });
-        let result = self.run_in(&folder, &events, &mut signals).await;
+        let mut stop = Stop::listen(events.clone(), Children::default())?;
+        let stage = self.set_stage(&folder, &events, &stop).await;
+        let mut ended = Ended {
+            folder,
+            model: Model::default(),
+            outputs: serde_json::Map::new(),
+            secrets,
+            reason: None,
+            error: None,
+            left: Vec::new(),
+            up: false,
+            wall_ms: 0.0,
+            teardown_ms: 0.0,
+        };
+        match stage {
+            Ok(stage) => self.play(&stage, &mut stop, &events, &mut ended).await,
+            Err(failure) => {
+                ended.wall_ms = events.emit(EventKind::SetupFinished { outcome: Outcome::Failed });
+                ended.error = Some(failure.into());
+            }
+        }
+        ended.reason = stop.reason();
+        events.emit(EventKind::RunFinished {
+            outcome: ended.outcome(),
+            wall_ms: ended.wall_ms,
+            teardown_ms: ended.teardown_ms,
+            up: ended.up,
+            error: ended.error.as_ref().map(|error| error.render(false, 100)),
+        });
         let _ = dispatcher.finish();
-        let (reason, error, left, up, outputs) = result?;
-        Ok(Ended { folder, model: model.take(), outputs, secrets, reason, error, left, up })
+        ended.model = model.take();
+        Ok(ended)
     }
 
     fn reporters(&self, folder: &RunFolder, model: &SharedModel) -> Result<Vec<Box<dyn Reporter>>, Failure> {
-        let unwritable = |error| Failure::new(Kind::Io, "the events of the run cannot be recorded").cause(error);
-        let record = Record::create(&folder.events()).map_err(unwritable)?;
-        let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(record), Box::new(model.clone())];
+        let record = |path: &Path| {
+            Record::create(path).map_err(|error| {
+                let what = format!("the events of the run cannot be recorded in {}", path.display());
+                Failure::new(Kind::Io, what).cause(error)
+            })
+        };
+        let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(record(&folder.events())?), Box::new(model.clone())];
         if let Some(path) = &self.args.record {
-            reporters.push(Box::new(Record::create(path).map_err(unwritable)?));
+            reporters.push(Box::new(record(path)?));
         }
         let verbosity = match (self.args.quiet, self.args.verbose) {
             (true, _) => Verbosity::Quiet,
@@ -96,5 +139,163 @@ impl Session<'_> {
         };
         reporters.push(progress(ProgressMode::detect(), verbosity));
         Ok(reporters)
+    }
+
+    /// Makes what a script needs before its first line.
+    async fn set_stage(&self, folder: &RunFolder, events: &Events, stop: &Stop) -> Result<Stage, Failure> {
+        let unwritable = |error| Failure::new(Kind::Io, "the run's records cannot be written").cause(error);
+        let journal = Journal::create(&folder.path, events.clone()).map_err(unwritable)?;
+        let scratch = scratch::create(&folder.id)?;
+        let owner = ProcessId::current()
+            .ok_or_else(|| Failure::new(Kind::TargetUnusable, "this process cannot be found among the running ones"))?;
+        let facts = Facts {
+            id: folder.id.clone(),
+            recipe: self.args.recipe.display().to_string(),
+            target: self.target.clone(),
+            started: Timestamp::now(),
+            owner,
+            scratch: scratch.clone(),
+            state: State::Running,
+        };
+        folder.write_facts(&facts).map_err(unwritable)?;
+        journal.creating("directory", "scratch", scratch.display().to_string()).map_err(unwritable)?;
+        let broken = |error: crate::supervise::SupervisorError| {
+            Failure::new(Kind::TargetUnusable, "the supervisor of local processes cannot be started").cause(error)
+        };
+        let exe = std::env::current_exe().map_err(unwritable)?;
+        let supervisor = Supervisor::start(&exe, &scratch).await.map_err(broken)?;
+        let children = stop.children();
+        children.set_guard(environment::guard(&supervisor));
+        let local = Local::new(
+            supervisor.clone(),
+            scratch,
+            folder.clone(),
+            journal.clone(),
+            children.clone(),
+            events.secrets().clone(),
+        );
+        let environment = Arc::new(Environment {
+            folder: folder.clone(),
+            target: Arc::new(local),
+            workspace: self.workspace.clone(),
+            params: self.params.clone(),
+            children: children.clone(),
+            outputs: std::sync::Mutex::default(),
+        });
+        let host = Host::new(&self.program, self.runtime.clone(), events.clone(), environment, self.args.sequential);
+        Ok(Stage { folder: folder.clone(), facts, journal, host, supervisor })
+    }
+
+    async fn play(&self, stage: &Stage, stop: &mut Stop, events: &Events, ended: &mut Ended) {
+        let result = self.run_script(stage, stop).await;
+        // Before anything is taken down, so that the error can still be explained.
+        ended.error = match (stop.reason(), result) {
+            (None, Ok(())) => None,
+            (None, Err(error)) => Some(stage.host.diagnose(&error)),
+            (Some(CancelReason::Deadline), _) => Some(self.out_of_time()),
+            (Some(_), _) => None,
+        };
+        ended.reason = stop.reason();
+        ended.wall_ms = events.emit(EventKind::SetupFinished { outcome: ended.outcome() });
+
+        let hooks = on_thread(|done| stage.host.run_exit_hooks(CancellationToken::new(), done));
+        if let Ok(Err(error)) = stop.during(tokio::time::timeout(PATIENCE, hooks)).await
+            && ended.error.is_none()
+        {
+            ended.error = Some(stage.host.diagnose(&error));
+        }
+        let children = stop.children().clone();
+        let _ = stop.during(tokio::time::timeout(PATIENCE, children.settle())).await;
+        ended.outputs = stage.host.environment.outputs_json();
+        ended.reason = stop.reason();
+
+        ended.up = self.keeps(ended) && has_something_up(&stage.supervisor).await;
+        if ended.up {
+            ended.up = self.leave_up(stage, ended).await;
+        }
+        if !ended.up {
+            stop.during(take_down(stage, events, ended)).await;
+        }
+    }
+
+    async fn run_script(&self, stage: &Stage, stop: &mut Stop) -> Result<(), Box<EvalAltResult>> {
+        let token = stop.token().clone();
+        let script = on_thread(|done| stage.host.run(&self.program, token, done));
+        match self.args.timeout {
+            None => stop.during(script).await,
+            Some(limit) => stop.until(self.began + limit, script).await,
+        }
+    }
+
+    fn out_of_time(&self) -> Diagnostic {
+        let limit = self.args.timeout.map(show).unwrap_or_default();
+        let failure = Failure::new(Kind::Timeout, format!("the set-up was not done within {limit}, the run's --timeout"));
+        failure.hint("the timeline above shows what was still going on, marked as cancelled").into()
+    }
+
+    fn keeps(&self, ended: &Ended) -> bool {
+        match (ended.outcome(), self.args.keep) {
+            (_, Keep::Always) => true,
+            (Outcome::Succeeded, _) => !self.args.rm,
+            (Outcome::Failed, keep) => keep == Keep::OnFailure,
+            _ => false,
+        }
+    }
+
+    async fn leave_up(&self, stage: &Stage, ended: &mut Ended) -> bool {
+        let state = if ended.error.is_some() { State::Kept } else { State::Up };
+        // Written first: once it is detached, only this says where it is.
+        let written = stage.folder.write_facts(&Facts { state, ..stage.facts.clone() });
+        let detached = match written {
+            Ok(()) => stage.host.environment.target.detach().await,
+            Err(error) => Err(Failure::new(Kind::Io, "the run's records cannot be written").cause(error)),
+        };
+        detached.map_err(|failure| ended.error.get_or_insert_with(|| failure.into())).is_ok()
+    }
+}
+
+/// Runs something that calls back from a thread of its own when it is over.
+async fn on_thread<T: Send + 'static>(
+    run: impl FnOnce(Box<dyn FnOnce(Result<T, Box<EvalAltResult>>) + Send>) -> std::io::Result<()>,
+) -> Result<T, Box<EvalAltResult>> {
+    let (done, over) = oneshot::channel();
+    let told = Box::new(move |result| drop(done.send(result)));
+    let started = run(told).map_err(|error| format!("no thread can be started for the script: {error}"));
+    match started {
+        Ok(()) => over.await.unwrap_or_else(|_| Err("the script's thread has vanished".into())),
+        Err(why) => Err(why.into()),
+    }
+}
+
+/// A recipe that started nothing leaves nothing up.
+async fn has_something_up(supervisor: &Supervisor) -> bool {
+    supervisor.status().await.is_ok_and(|status| status.processes.iter().any(|process| process.ended.is_none()))
+}
+
+async fn take_down(stage: &Stage, events: &Events, ended: &mut Ended) {
+    let began = events.emit(EventKind::TeardownStarted);
+    let gone = tokio::time::timeout(PATIENCE, stage.host.environment.target.teardown()).await;
+    let result = match gone {
+        Ok(Ok(())) => Ok(()),
+        // The supervisor has died or hangs: the journal knows what to look for.
+        _ => environment::clear(&stage.folder, &stage.facts).await,
+    };
+    match result {
+        Ok(()) => stage.journal.close(),
+        Err(failure) => ended.left.push(failure.into()),
+    }
+    ended.teardown_ms = events.emit(EventKind::TeardownFinished { left: ended.left.len() }) - began;
+    let state = if ended.outcome() == Outcome::Succeeded { State::Down } else { State::Failed };
+    // What is down is down, also where that cannot be written.
+    let _ = stage.folder.write_facts(&Facts { state, ..stage.facts.clone() });
+}
+
+impl Ended {
+    pub(super) fn outcome(&self) -> Outcome {
+        match (&self.error, self.reason) {
+            (_, Some(reason)) if reason.is_signal() => Outcome::Cancelled,
+            (Some(_), _) | (None, Some(_)) => Outcome::Failed,
+            (None, None) => Outcome::Succeeded,
+        }
     }
 }

@@ -55,23 +55,20 @@ pub struct Dispatcher {
 const TICK: std::time::Duration = std::time::Duration::from_millis(80);
 
 impl Events {
-    /// Appends an event to the stream. Secrets in it are masked first.
-    pub fn emit(&self, mut kind: EventKind) {
+    /// Appends an event to the stream and returns its `ms`. Secrets in it are
+    /// masked first.
+    pub fn emit(&self, mut kind: EventKind) -> f64 {
         self.secrets.mask_event(&mut kind);
         // Stamped and queued under one lock, so that `seq` and `ms` agree with
         // the order in which reporters see the events.
         let mut stamp = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let event = Event { seq: stamp.seq, at: Timestamp::now(), ms: self.ms(), kind };
+        let ms = self.began.elapsed().as_secs_f64() * 1000.0;
+        let event = Event { seq: stamp.seq, at: Timestamp::now(), ms, kind };
         stamp.seq += 1;
         if let Some(queue) = &stamp.queue {
             let _ = queue.send(event);
         }
-    }
-
-    /// Milliseconds since the run began.
-    #[must_use]
-    pub fn ms(&self) -> f64 {
-        self.began.elapsed().as_secs_f64() * 1000.0
+        ms
     }
 
     /// The secrets masked in every event.

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -55,8 +55,14 @@ pub enum Change {
 /// The journal being written. Cheap to clone.
 #[derive(Clone)]
 pub struct Journal {
-    file: Arc<Mutex<File>>,
+    book: Arc<Mutex<Book>>,
     events: Events,
+}
+
+struct Book {
+    file: File,
+    /// Kind and name of what exists, in the order it was made.
+    open: Vec<(String, String)>,
 }
 
 impl Journal {
@@ -67,7 +73,7 @@ impl Journal {
     pub fn create(folder: &Path, events: Events) -> io::Result<Self> {
         let file =
             std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(folder.join("journal.jsonl"))?;
-        Ok(Self { file: Arc::new(Mutex::new(file)), events })
+        Ok(Self { book: Arc::new(Mutex::new(Book { file, open: Vec::new() })), events })
     }
 
     /// Something is about to be made.
@@ -78,6 +84,7 @@ impl Journal {
         let detail = detail.into();
         let change = Change::Creating { kind: kind.to_owned(), name: name.to_owned(), detail: detail.clone() };
         self.write(change)?;
+        self.book().open.push((kind.to_owned(), name.to_owned()));
         self.events.emit(EventKind::ResourceCreated { kind: kind.into(), name: name.to_owned(), detail });
         Ok(())
     }
@@ -94,13 +101,24 @@ impl Journal {
     /// look at something that is not there.
     pub fn removed(&self, kind: &str, name: &str) {
         let _ = self.write(Change::Removed { kind: kind.to_owned(), name: name.to_owned() });
+        self.book().open.retain(|(k, n)| (k.as_str(), n.as_str()) != (kind, name));
         self.events.emit(EventKind::ResourceRemoved { kind: kind.into(), name: name.to_owned() });
+    }
+
+    /// Everything is gone.
+    pub fn close(&self) {
+        let open = self.book().open.clone();
+        open.iter().rev().for_each(|(kind, name)| self.removed(kind, name));
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self, change: Change) -> io::Result<()> {
         let mut line = serde_json::to_vec(&Entry { at: Timestamp::now(), change })?;
         line.push(b'\n');
-        self.file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line)
+        self.book().file.write_all(&line)
     }
 }
 

@@ -12,7 +12,7 @@ use super::host::{Host, Table};
 use super::parallel::GroupFailure;
 use super::sources::{CompileError, Sources};
 use super::{explain, suggest};
-use crate::run::Kind;
+use crate::run::{Excerpt, Failure, Kind};
 use crate::run::event::SourcePosition;
 
 /// One error with everything that belongs to it.
@@ -40,12 +40,12 @@ pub struct Diagnostic {
     pub cancelled: Vec<String>,
     /// The sort, where a primitive failed.
     pub kind: Option<Kind>,
-    marks: Vec<Mark>,
+    pub(super) marks: Vec<Mark>,
 }
 
 /// A marked place in a text.
 #[derive(Debug)]
-struct Mark {
+pub(super) struct Mark {
     file: String,
     text: Arc<str>,
     span: (usize, usize),
@@ -101,6 +101,30 @@ impl Diagnostic {
             text.push_str(&format!("\n  branch `{}` failed as well:\n", other.branch));
             text.push_str(&other.render(colour, width));
         }
+    }
+}
+
+impl From<Failure> for Diagnostic {
+    fn from(failure: Failure) -> Self {
+        let mut diagnostic = Self {
+            message: failure.to_string(),
+            code: failure.kind.name().to_owned(),
+            kind: Some(failure.kind),
+            causes: failure.causes(),
+            position: failure.position,
+            hint: failure.hint,
+            evidence: failure.evidence,
+            branch: failure.branch.to_string(),
+            ..Self::default()
+        };
+        diagnostic.marks.extend(failure.excerpt.map(Mark::from));
+        diagnostic
+    }
+}
+
+impl From<Excerpt> for Mark {
+    fn from(excerpt: Excerpt) -> Self {
+        Self { file: excerpt.file, text: excerpt.text, span: excerpt.span, label: excerpt.label }
     }
 }
 
@@ -164,23 +188,16 @@ impl Walk<'_> {
         let sources = &self.host.sources;
         match failure_of(error) {
             Some(failure) => {
-                self.diagnostic.message = failure.to_string();
-                self.diagnostic.code = failure.kind.name().to_owned();
-                self.diagnostic.kind = Some(failure.kind);
-                self.diagnostic.causes = failure.causes();
-                self.diagnostic.position = failure.position;
-                self.diagnostic.hint = failure.hint;
-                self.diagnostic.evidence = failure.evidence;
-                if !failure.branch.is_empty() {
-                    self.diagnostic.branch = failure.branch.to_string();
+                let Diagnostic { trace, others, cancelled, branch, .. } = self.diagnostic;
+                let mut diagnostic = Diagnostic { trace, others, cancelled, ..Diagnostic::from(failure) };
+                if diagnostic.branch.is_empty() {
+                    diagnostic.branch = branch;
                 }
-                self.diagnostic.mark_position(sources);
-                self.diagnostic.marks.extend(failure.excerpt.map(|excerpt| Mark {
-                    file: excerpt.file,
-                    text: excerpt.text,
-                    span: excerpt.span,
-                    label: excerpt.label,
-                }));
+                // The place in the script comes before places in other files.
+                let elsewhere = std::mem::take(&mut diagnostic.marks);
+                diagnostic.mark_position(sources);
+                diagnostic.marks.extend(elsewhere);
+                diagnostic
             }
             None => {
                 let in_branch = !self.diagnostic.branch.is_empty();
@@ -193,9 +210,9 @@ impl Walk<'_> {
                     self.diagnostic.position = Some(sources.position(&self.source, error.position()));
                 }
                 self.diagnostic.mark_position(sources);
+                self.diagnostic
             }
         }
-        self.diagnostic
     }
 }
 

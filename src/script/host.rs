@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::branch::{Branch, on_progress};
 use super::call::{Call, Started, bug, finish_step, one_line};
+use super::diagnostic::Diagnostic;
 use super::environment::Environment;
 use super::parallel::{GroupFailure, run_branch};
 use super::primitive::Primitive;
@@ -20,7 +21,7 @@ use super::resolver::Resolver;
 use super::snapshot::snapshot;
 use super::sources::Sources;
 use super::{failure, register, task};
-use crate::run::event::{EventKind, Level, SourcePosition, StepKind};
+use crate::run::event::{EventKind, Level, StepKind};
 use crate::run::{Events, StepId};
 
 /// Stack of every thread that runs script code, in bytes. The deepest
@@ -48,6 +49,8 @@ pub struct Program {
     pub(super) engine: Arc<Engine>,
     /// All texts.
     pub sources: Sources,
+    /// The key of the recipe among them.
+    main: String,
     pub(super) ast: Arc<AST>,
     pub(super) table: Table,
 }
@@ -67,6 +70,7 @@ pub struct Host {
     /// Where the script acts: target, parameters, outputs, folders.
     pub environment: Arc<Environment>,
     pub(super) name_of: fn(&Dynamic) -> Option<String>,
+    main: String,
     steps: AtomicU64,
     groups: Mutex<HashMap<String, GroupFailure>>,
     on_exit: Mutex<Vec<ExitHook>>,
@@ -84,17 +88,23 @@ impl Program {
     ///
     /// # Errors
     /// The first file that cannot be read or compiled, with its imports.
-    pub fn compile(table: Table, path: &Path) -> Result<Self, super::diagnostic::Diagnostic> {
+    pub fn compile(table: Table, path: &Path) -> Result<Self, Diagnostic> {
         let sources = Sources::default();
         let engine = Arc::new(engine(table, &sources));
         match sources.compile(&engine, path) {
-            Ok(ast) => Ok(Self { engine, sources, ast, table }),
+            Ok(ast) => Ok(Self { engine, sources, main: super::sources::key(path), ast, table }),
             Err(error) => Err(super::diagnostic::compile(&sources, *error, table)),
         }
     }
 }
 
 impl Program {
+    /// Problems that can be seen without running the recipe.
+    #[must_use]
+    pub fn check(&self) -> Vec<Diagnostic> {
+        super::check::unknown_functions(&self.engine, &self.sources)
+    }
+
     /// The first argument of each call of `function` in the recipe and its
     /// modules, where all of them are literal strings; none otherwise.
     pub(crate) fn literal_arguments(&self, function: &str) -> Option<Vec<String>> {
@@ -149,6 +159,7 @@ impl Host {
             sequential,
             environment,
             name_of: program.table.name_of,
+            main: program.main.clone(),
             steps: AtomicU64::new(0),
             groups: Mutex::default(),
             on_exit: Mutex::default(),
@@ -252,9 +263,10 @@ impl Host {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner).remove(frame)
     }
 
-    /// Where in the recipe `at` is, in the file `key`.
+    /// Explains an error of this script. Once only: what became of the branches
+    /// of a failed group is handed over.
     #[must_use]
-    pub fn position(&self, key: &str, at: Position) -> SourcePosition {
-        self.sources.position(key, at)
+    pub fn diagnose(&self, error: &EvalAltResult) -> Diagnostic {
+        Diagnostic::of(error, self, &self.main)
     }
 }

@@ -12,6 +12,7 @@
 pub mod arguments;
 mod branch;
 pub mod call;
+mod check;
 pub mod diagnostic;
 mod explain;
 mod environment;

@@ -94,6 +94,15 @@ impl Sources {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
+    /// The compiled files by their keys, sorted.
+    pub(super) fn trees(&self) -> Vec<(String, Arc<AST>)> {
+        let sources = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let mut trees: Vec<_> =
+            sources.iter().filter_map(|(key, source)| Some((key.clone(), source.ast.clone()?))).collect();
+        trees.sort_by(|(a, _), (b, _)| a.cmp(b));
+        trees
+    }
+
     fn display(&self, key: &str) -> Arc<str> {
         self.get(key).map_or_else(|| key.into(), |source| source.display)
     }

@@ -1,0 +1,125 @@
+//! `recipe doc`.
+
+use serde_json::json;
+
+use super::{Done, terminal};
+use crate::cli::{DocArgs, DocFormat};
+use crate::exit;
+use crate::primitives;
+use crate::run::{Failure, Kind};
+use crate::script::{Family, Opt, Primitive, suggest};
+
+pub(super) fn doc(args: &DocArgs) -> Done {
+    let chosen: Vec<_> = match &args.name {
+        None => documented().collect(),
+        Some(name) => documented().filter(|primitive| primitive.name == name).collect(),
+    };
+    if let (Some(name), true) = (&args.name, chosen.is_empty()) {
+        let mut failure = Failure::new(Kind::Usage, format!("there is no primitive `{name}`"));
+        let near = suggest::nearest(name, documented().map(|primitive| primitive.name));
+        failure.hint = Some(match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "`recipe doc` lists them".to_owned(),
+        });
+        return Err(failure);
+    }
+    let text = match (args.format, &args.name) {
+        (DocFormat::Json, _) => return terminal::print_json(&json(&chosen)).map(|()| exit::DONE),
+        (DocFormat::Markdown, _) => markdown(&chosen),
+        (DocFormat::Text, None) => list(),
+        (DocFormat::Text, Some(_)) => chosen.iter().map(|primitive| page(primitive)).collect(),
+    };
+    terminal::print(&text)?;
+    Ok(exit::DONE)
+}
+
+/// All but what exists for recipe's own tests.
+fn documented() -> impl Iterator<Item = &'static Primitive> {
+    primitives::all().filter(|primitive| !primitive.name.starts_with("test_"))
+}
+
+fn list() -> String {
+    let width = documented().map(|primitive| primitive.name.len()).max().unwrap_or_default();
+    let mut text = String::new();
+    for family in Family::ALL {
+        text.push_str(&format!("{family}\n"));
+        for primitive in documented().filter(|primitive| primitive.family == family) {
+            text.push_str(&format!("  {:width$}  {}\n", primitive.name, primitive.summary()));
+        }
+    }
+    text.push_str("\n`recipe doc NAME` shows options and an example.\n");
+    text
+}
+
+fn page(primitive: &Primitive) -> String {
+    let mut text = format!("{}\n\n", primitive.signature());
+    for paragraph in primitive.doc.split("\n\n") {
+        text.push_str(&indent(&wrap(paragraph, 90)));
+        text.push('\n');
+    }
+    let given: Vec<_> = primitive.params.iter().map(|param| format!("{}: {}", param.name, param.ty)).collect();
+    if !given.is_empty() {
+        text.push_str(&format!("parameters\n{}\n", indent(&given.join("\n"))));
+    }
+    if !primitive.options.is_empty() {
+        let width = primitive.options.iter().map(|option| option.name.len()).max().unwrap_or_default();
+        let options: Vec<_> =
+            primitive.options.iter().map(|option| format!("{:width$}  {}", option.name, explain(option))).collect();
+        text.push_str(&format!("options\n{}\n", indent(&options.join("\n"))));
+    }
+    text.push_str(&format!("example\n{}", indent(primitive.example)));
+    text
+}
+
+fn explain(option: &Opt) -> String {
+    let default = option.default.map(|default| format!(", default {default}")).unwrap_or_default();
+    format!("{} ({}{default})", option.doc, option.ty)
+}
+
+fn markdown(chosen: &[&Primitive]) -> String {
+    let mut text = "| primitive | what it does |\n|---|---|\n".to_owned();
+    for primitive in chosen {
+        text.push_str(&format!("| `{}` | {} |\n", primitive.signature().replace('|', "\\|"), primitive.summary()));
+    }
+    text
+}
+
+fn json(chosen: &[&Primitive]) -> serde_json::Value {
+    let option = |option: &Opt| json!({ "name": option.name, "type": option.ty.to_string(), "default": option.default, "doc": option.doc });
+    chosen
+        .iter()
+        .map(|primitive| {
+            let params: Vec<_> = primitive
+                .params
+                .iter()
+                .map(|param| json!({ "name": param.name, "type": param.ty.to_string(), "required": param.required }))
+                .collect();
+            json!({
+                "name": primitive.name, "family": primitive.family.to_string(), "signature": primitive.signature(),
+                "params": params, "options": primitive.options.iter().map(option).collect::<Vec<_>>(),
+                "returns": primitive.returns, "doc": primitive.doc, "example": primitive.example,
+            })
+        })
+        .collect()
+}
+
+fn wrap(text: &str, width: usize) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines.last_mut().map_or(0, |line| line.chars().count());
+        if line > 0 && line + 1 + word.chars().count() > width {
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines.join("\n")
+}
+
+fn indent(text: &str) -> String {
+    text.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") }).collect()
+}

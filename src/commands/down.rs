@@ -1,0 +1,40 @@
+//! `recipe down`.
+
+use super::{Done, environment};
+use crate::cli::DownArgs;
+use crate::exit;
+use crate::run::folder::Facts;
+use crate::run::{Failure, Kind, RunFolder};
+
+pub(super) fn down(args: &DownArgs) -> Done {
+    let runs = chosen(args)?;
+    if runs.is_empty() {
+        anstream::eprintln!("nothing is up");
+        return Ok(exit::DONE);
+    }
+    super::block_on(async {
+        for (folder, facts) in &runs {
+            if environment::standing(facts).is_up() {
+                environment::take_down(folder, facts).await?;
+                anstream::eprintln!("{} is down", folder.id);
+            } else {
+                anstream::eprintln!("{} was down already", folder.id);
+            }
+        }
+        Ok(exit::DONE)
+    })
+}
+
+fn chosen(args: &DownArgs) -> Result<Vec<(RunFolder, Facts)>, Failure> {
+    if !args.runs.is_empty() {
+        return args.runs.iter().map(|run| environment::select(Some(run))).collect();
+    }
+    let mut up = RunFolder::all()?;
+    up.retain(|(_, facts)| environment::standing(facts).is_up());
+    if up.len() > 1 && !args.all {
+        let names: Vec<_> = up.iter().map(|(folder, _)| folder.id.as_str()).collect();
+        return Err(Failure::new(Kind::Usage, format!("several runs are up: {}", names.join(", ")))
+            .hint("name those to take down, or take all down with --all"));
+    }
+    Ok(up)
+}

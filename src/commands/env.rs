@@ -1,0 +1,48 @@
+//! `recipe env`.
+
+use serde_json::Value;
+
+use super::{Done, environment, terminal};
+use crate::cli::{Output, RunName};
+use crate::exit;
+
+pub(super) fn env(args: &RunName) -> Done {
+    let (folder, _) = environment::select(args.run.as_deref())?;
+    let outputs = folder.outputs()?;
+    match args.output {
+        Output::Json => terminal::print_json(&outputs)?,
+        Output::Text => {
+            let lines = outputs.iter().map(|(name, value)| format!("export {}={}\n", variable(name), quote(&text(value))));
+            terminal::print(&lines.collect::<String>())?;
+        }
+    }
+    Ok(exit::DONE)
+}
+
+/// An output's name as that of an environment variable: `DATABASE_URL`.
+fn variable(name: &str) -> String {
+    let upper = name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' });
+    let digit = name.starts_with(|c: char| c.is_ascii_digit());
+    (if digit { "_" } else { "" }).chars().chain(upper).collect()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// A word for any POSIX shell.
+fn quote(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_what_a_shell_reads() {
+        assert_eq!(variable("database-url"), "DATABASE_URL");
+        assert_eq!(variable("2nd"), "_2ND");
+        assert_eq!(quote("it's $x"), r"'it'\''s $x'");
+    }
+}

@@ -1,0 +1,137 @@
+//! Environments of earlier runs: how they stand, and taking them down.
+
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use tokio::sync::mpsc::unbounded_channel;
+
+use crate::run::child::Guard;
+use crate::run::folder::{Facts, State};
+use crate::run::journal::{self, Change};
+use crate::run::{Failure, Kind, RunFolder};
+use crate::supervise::{ProcessId, Supervisor};
+
+/// How a run stands in truth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// As it has written down.
+    Is(State),
+    /// It was killed, or its environment was.
+    Died,
+}
+
+impl Standing {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Is(state) => state.name(),
+            Self::Died => "died",
+        }
+    }
+
+    /// Whether there is, or may be, something to take down.
+    pub(super) fn is_up(self) -> bool {
+        matches!(self, Self::Died | Self::Is(State::Running | State::Up | State::Kept))
+    }
+}
+
+/// How the run stands: what it wrote, checked against what lives.
+pub(super) fn standing(facts: &Facts) -> Standing {
+    match facts.state {
+        State::Running if !facts.owner.is_alive() => Standing::Died,
+        State::Up | State::Kept if !facts.scratch.join("supervisor.sock").exists() => Standing::Died,
+        state => Standing::Is(state),
+    }
+}
+
+/// The run of this name; without one the newest that is up.
+pub(super) fn select(name: Option<&str>) -> Result<(RunFolder, Facts), Failure> {
+    if let Some(name) = name {
+        let folder = RunFolder::open(name)?;
+        let facts = folder.facts()?;
+        return Ok((folder, facts));
+    }
+    let up = RunFolder::all()?.into_iter().find(|(_, facts)| matches!(standing(facts), Standing::Is(State::Up | State::Kept)));
+    up.ok_or_else(|| {
+        Failure::new(Kind::NotFound, "no environment is up").hint("`recipe run RECIPE` sets one up; `recipe ls --all` lists runs that are over")
+    })
+}
+
+/// Takes the environment of a run down.
+pub(super) async fn take_down(folder: &RunFolder, facts: &Facts) -> Result<(), Failure> {
+    if facts.state == State::Running && facts.owner.is_alive() {
+        // Its own process takes it down, reports it, and has the last word.
+        let _ = kill(Pid::from_raw(facts.owner.pid), Signal::SIGTERM);
+        while facts.owner.is_alive() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        return Ok(());
+    }
+    match Supervisor::connect(&facts.scratch).await {
+        Ok(supervisor) => supervisor.shutdown().await.map_err(|error| {
+            Failure::new(Kind::Io, format!("run `{}` cannot be taken down", folder.id)).cause(error)
+        })?,
+        Err(_) => clear(folder, facts).await?,
+    }
+    let written = folder.write_facts(&Facts { state: State::Down, ..facts.clone() });
+    written.map_err(|error| Failure::new(Kind::Io, "the run's records cannot be written").cause(error))
+}
+
+/// Removes what a run without a supervisor has left, by its journal: processes
+/// that are still the ones it started, and its scratch directory.
+pub(super) async fn clear(folder: &RunFolder, facts: &Facts) -> Result<(), Failure> {
+    let entries = journal::read(&folder.path)
+        .map_err(|error| Failure::new(Kind::Io, format!("the journal of `{}` cannot be read", folder.id)).cause(error))?;
+    let processes = entries.into_iter().filter_map(|entry| match entry.change {
+        Change::Running { process, .. } => Some(process),
+        _ => None,
+    });
+    for process in processes.filter(|process| process.is_alive()) {
+        end(process).await;
+    }
+    match fs_err::remove_dir_all(&facts.scratch) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Failure::new(Kind::Io, format!("{} cannot be removed", facts.scratch.display())).cause(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Asks a process group to quit, which keeps PostgreSQL from leaking shared
+/// memory, and kills it if it does not.
+async fn end(process: ProcessId) {
+    const GRACE: Duration = Duration::from_secs(2);
+    let group = Pid::from_raw(process.pid);
+    let _ = killpg(group, Signal::SIGQUIT);
+    let over = async {
+        while process.is_alive() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    if tokio::time::timeout(GRACE, over).await.is_err() {
+        let _ = killpg(group, Signal::SIGKILL);
+    }
+}
+
+/// Lets the supervisor end the commands of this process, should it die.
+pub(super) fn guard(supervisor: &Supervisor) -> Box<dyn Guard> {
+    struct Queue(tokio::sync::mpsc::UnboundedSender<(bool, ProcessId)>);
+    impl Guard for Queue {
+        fn guard(&self, leader: ProcessId) {
+            let _ = self.0.send((true, leader));
+        }
+        fn unguard(&self, leader: ProcessId) {
+            let _ = self.0.send((false, leader));
+        }
+    }
+    let (queue, mut orders) = unbounded_channel();
+    let supervisor = supervisor.clone();
+    // One task, so that an order never overtakes its opposite.
+    tokio::spawn(async move {
+        while let Some((guard, leader)) = orders.recv().await {
+            // Without a supervisor there is nobody left to tell.
+            let _ = if guard { supervisor.guard(leader).await } else { supervisor.unguard(leader).await };
+        }
+    });
+    Box::new(Queue(queue))
+}
