@@ -10,11 +10,13 @@ use crate::primitives::{TABLE, declared_params};
 use crate::report::{Summary, timeline};
 use crate::run::event::{CancelReason, Outcome};
 use crate::run::{Failure, Kind};
+use crate::script::call::quieten_panics;
 use crate::script::{Diagnostic, Program, workspace_of};
 use crate::{exit, settings};
 
 pub(super) fn run(args: &RunArgs) -> Done {
     let began = Instant::now();
+    quieten_panics();
     let workspace = workspace_of(&args.recipe);
     let target = settings::target(args, &workspace)?;
     let program = match Program::compile(TABLE, &args.recipe) {

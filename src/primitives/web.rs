@@ -46,7 +46,7 @@ async fn http(_call: Call, args: Arguments) -> Done {
         Failure::new(kind, format!("{method} {url} failed: {}", root(&error)))
     };
     let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap_or_default();
-    let mut request = client().map_err(failed)?.request(method.clone(), &url);
+    let mut request = client(&url).map_err(failed)?.request(method.clone(), &url);
     request = request.timeout(args.duration("timeout").unwrap_or_default());
     for (name, value) in args.string_map("headers") {
         request = request.header(name, value);

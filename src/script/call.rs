@@ -1,6 +1,8 @@
 //! One call of a primitive: where it was made, whose step it is, and the way
 //! from a blocking script into async work and back.
 
+use std::any::Any;
+use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -229,12 +231,26 @@ pub(super) fn one_line(error: &EvalAltResult) -> String {
 }
 
 /// A panic as a failure: a bug in recipe, not in the recipe.
-pub(super) fn bug(panic: &(dyn std::any::Any + Send)) -> Failure {
-    let said = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("no message");
-    Failure::new(Kind::Bug, format!("recipe itself went wrong: {said}"))
+pub(super) fn bug(panic: &(dyn Any + Send)) -> Failure {
+    let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    let place = PANIC_PLACE.take().map(|place| format!(" at {place}")).unwrap_or_default();
+    Failure::new(Kind::Bug, format!("recipe itself went wrong{place}: {}", said.unwrap_or("no message")))
         .hint("this is a bug in recipe, not in your script; please report it together with the run's folder")
+}
+
+thread_local! {
+    static PANIC_PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Keeps panics of primitives off the terminal, where they would tear the
+/// progress display: the host reports them as failures with their place.
+/// `RUST_BACKTRACE` brings the usual message back.
+pub fn quieten_panics() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        PANIC_PLACE.set(panic.location().map(ToString::to_string));
+        if Branch::current().is_none() || std::env::var_os("RUST_BACKTRACE").is_some() {
+            usual(panic);
+        }
+    }));
 }

@@ -310,10 +310,6 @@ impl fmt::Display for View<'_> {
 impl std::error::Error for View<'_> {}
 
 impl miette::Diagnostic for View<'_> {
-    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        (self.main && !self.diagnostic.code.is_empty()).then(|| Box::new(&self.diagnostic.code) as Box<dyn fmt::Display>)
-    }
-
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         self.diagnostic.hint.as_ref().filter(|_| self.main).map(|hint| Box::new(hint) as Box<dyn fmt::Display>)
     }

@@ -1,47 +1,72 @@
 //! HTTP from this machine.
 
 use std::ops::RangeInclusive;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
 
-/// One probe must not outlast the service's becoming ready by much.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+use http_body_util::{BodyExt, Empty};
+use hyper::StatusCode;
+use hyper::body::Bytes;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 
-/// The client of the process, made when first needed: reading the machine's
-/// certificates takes a while.
+/// A probe must not outlast the service's becoming ready by much.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of an unexpected answer that are told.
+const TOLD: usize = 300;
+
+/// The client for a request of a recipe. That for the world is made when first
+/// needed: reading the machine's certificates takes tens of milliseconds, which
+/// a service on this machine should not have to wait for.
 ///
 /// # Errors
 /// When the machine's certificates cannot be read.
-pub fn client() -> Result<reqwest::Client, reqwest::Error> {
-    static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
-    if let Some(client) = CLIENT.get() {
+pub fn client(url: &str) -> Result<reqwest::Client, reqwest::Error> {
+    static WORLD: OnceLock<reqwest::Client> = OnceLock::new();
+    static LOOPBACK: OnceLock<reqwest::Client> = OnceLock::new();
+    let local = ["http://127.0.0.1", "http://localhost", "http://[::1]"].iter().any(|start| url.starts_with(start));
+    let kept = if local { &LOOPBACK } else { &WORLD };
+    if let Some(client) = kept.get() {
         return Ok(client.clone());
     }
     // Fails when it is installed already, which is as good.
     let _ = rustls::crypto::CryptoProvider::install_default(rustls::crypto::ring::default_provider());
-    let client = reqwest::Client::builder().build()?;
-    Ok(CLIENT.get_or_init(|| client).clone())
+    let builder = reqwest::Client::builder();
+    let client = if local { builder.tls_certs_only([]) } else { builder }.build()?;
+    Ok(kept.get_or_init(|| client).clone())
 }
 
-/// A client for plain HTTP on this machine.
-fn loopback() -> Arc<reqwest::Client> {
-    static CLIENT: OnceLock<Arc<reqwest::Client>> = OnceLock::new();
-    CLIENT.get_or_init(|| Arc::new(reqwest::Client::new())).clone()
-}
-
-/// Asks once; says why when the answer is not in `expected`.
+/// Asks once; says why when the status is not in `expected`.
 ///
 /// # Errors
 /// What went wrong, or the status and the beginning of the body.
-pub async fn probe(url: &str, expected: RangeInclusive<u16>) -> Result<u16, String> {
-    let client = if url.starts_with("https:") { client().map(Arc::new).map_err(|e| root(&e))? } else { loopback() };
-    let response = client.get(url).timeout(PROBE_TIMEOUT).send().await.map_err(|error| root(&error))?;
-    let status = response.status();
+pub async fn probe(url: &str, expected: RangeInclusive<u16>) -> Result<(), String> {
+    let asked = async { if url.starts_with("http://") { get_plain(url).await } else { get(url).await } };
+    let (status, body) =
+        tokio::time::timeout(PROBE_TIMEOUT, asked).await.map_err(|_| "it did not answer in 5 s".to_owned())??;
     if expected.contains(&status.as_u16()) {
-        return Ok(status.as_u16());
+        return Ok(());
     }
-    let body = response.text().await.unwrap_or_default();
-    Err(format!("it answered {status}: {}", body.chars().take(300).collect::<String>()))
+    let told: String = body.chars().take(TOLD).collect();
+    Err(format!("it answered {status}: {}", told.trim()))
+}
+
+/// Without TLS, so without the wait for certificates.
+async fn get_plain(url: &str) -> Result<(StatusCode, String), String> {
+    static CLIENT: OnceLock<Client<HttpConnector, Empty<Bytes>>> = OnceLock::new();
+    let client = CLIENT.get_or_init(|| Client::builder(TokioExecutor::new()).build_http());
+    let uri = url.parse().map_err(|error| format!("`{url}` is not a URL: {error}"))?;
+    let response = client.get(uri).await.map_err(|error| root(&error))?;
+    let status = response.status();
+    let body = response.into_body().collect().await.map_err(|error| root(&error))?;
+    Ok((status, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
+}
+
+async fn get(url: &str) -> Result<(StatusCode, String), String> {
+    let response = client(url).map_err(|error| root(&error))?.get(url).send().await.map_err(|error| root(&error))?;
+    let status = response.status();
+    Ok((status, response.text().await.map_err(|error| root(&error))?))
 }
 
 /// The innermost cause: `Connection refused` rather than `error sending request`.
