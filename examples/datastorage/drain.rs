@@ -49,7 +49,7 @@ pub async fn run(app: Arc<App>, instance: String) {
                 drained += entries;
                 // A chunk that is not full was the last one for now.
                 if entries < CHUNK && drained > 0 {
-                    info!("drained {drained} queued events");
+                    info!("drained the queue of {drained} entries");
                     drained = 0;
                 }
             }

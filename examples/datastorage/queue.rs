@@ -33,7 +33,8 @@ const BLOCK_MS: usize = 5_000;
 /// taken over. Too early does no harm: storing an event twice changes nothing.
 const ABANDONED_MS: usize = 60_000;
 
-const TIMEOUT: Duration = Duration::from_secs(1);
+/// For a connection, and for an answer. Shorter than a probe's usual second.
+const TIMEOUT: Duration = Duration::from_millis(800);
 
 /// The writing end.
 pub struct Queue {

@@ -23,6 +23,8 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(3);
 /// After this long we give up PostgreSQL.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
 
+const CHECK_TIMEOUT: Duration = Duration::from_millis(800);
+
 /// How often the partitions to come are looked after.
 const PARTITION_CHECK: Duration = Duration::from_hours(6);
 const PARTITION_RETRY: Duration = Duration::from_secs(1);
@@ -121,6 +123,12 @@ impl Store {
 
     /// Checks that both connections answer and that the schema is complete.
     pub async fn check(&self) -> Result<(), StoreError> {
+        // Sooner than probes usually give up, so that they hear the reason.
+        let no_answer = |_| StoreError::Unavailable(format!("no answer within {CHECK_TIMEOUT:?}"));
+        timeout(CHECK_TIMEOUT, self.check_schema()).await.map_err(no_answer)?
+    }
+
+    async fn check_schema(&self) -> Result<(), StoreError> {
         let (writing, reading) =
             join(query(&self.writing, "SELECT 1", &[]), query(&self.reading, MISSING_RELATIONS, &[])).await;
         writing?;
