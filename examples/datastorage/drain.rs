@@ -13,19 +13,25 @@ use tracing::{info, warn};
 
 use crate::App;
 use crate::event::Event;
-use crate::queue::{Entry, Reader};
+use crate::queue::{CHUNK, Entry, Reader};
 use crate::store::StoreError;
 
 /// Pauses after a failure double from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 #[derive(Debug, thiserror::Error)]
 enum DrainError {
-    #[error("cannot work on the queue")]
-    Queue(#[from] RedisError),
-    #[error("cannot store queued events")]
-    Store(#[source] StoreError),
+    #[error("cannot work on the queue: {0}")]
+    Queue(RedisError),
+    #[error("cannot store queued events: {0}")]
+    Store(StoreError),
+}
+
+impl From<RedisError> for DrainError {
+    fn from(error: RedisError) -> Self {
+        Self::Queue(error)
+    }
 }
 
 /// Drains the queue as `instance`. Never returns.
@@ -33,18 +39,25 @@ pub async fn run(app: Arc<App>, instance: String) {
     let mut reader = None;
     let mut pause = FIRST_PAUSE;
     let mut told = String::new();
+    let mut drained = 0;
     loop {
         app.store.connected().await;
         match drain_once(&app, &instance, &mut reader).await {
-            Ok(()) => {
+            Ok(entries) => {
                 pause = FIRST_PAUSE;
                 told.clear();
+                drained += entries;
+                // A chunk that is not full was the last one for now.
+                if entries < CHUNK && drained > 0 {
+                    info!("drained the queue of {drained} entries");
+                    drained = 0;
+                }
             }
             Err(error) => {
                 if matches!(error, DrainError::Queue(_)) {
                     reader = None;
                 }
-                let error = format!("{:#}", anyhow::Error::new(error));
+                let error = error.to_string();
                 if error != told {
                     warn!("{error}");
                     told = error;
@@ -56,13 +69,16 @@ pub async fn run(app: Arc<App>, instance: String) {
     }
 }
 
-async fn drain_once(app: &App, instance: &str, reader: &mut Option<Reader>) -> Result<(), DrainError> {
+/// Handles one chunk of entries, and returns how many there were.
+async fn drain_once(app: &App, instance: &str, reader: &mut Option<Reader>) -> Result<usize, DrainError> {
     let reader = match reader {
         Some(reader) => reader,
         None => reader.insert(app.queue.reader(instance).await?),
     };
-    let mut readable = Vec::new();
-    for entry in reader.next().await? {
+    let entries = reader.next().await?;
+    let count = entries.len();
+    let mut readable = Vec::with_capacity(count);
+    for entry in entries {
         match serde_json::from_str::<Event>(entry.event.as_deref().unwrap_or_default()) {
             Ok(event) => readable.push((entry, event)),
             Err(error) => bury(app, reader, &entry, &format!("not an event: {error}")).await?,
@@ -71,7 +87,7 @@ async fn drain_once(app: &App, instance: &str, reader: &mut Option<Reader>) -> R
     if !readable.is_empty() {
         store(app, reader, readable).await?;
     }
-    Ok(())
+    Ok(count)
 }
 
 /// Stores all in one statement. If PostgreSQL refuses one of them, halves close
@@ -83,7 +99,6 @@ async fn store(app: &App, reader: &mut Reader, entries: Vec<(Entry, Event)>) -> 
             Ok(_) => {
                 reader.finish(&entries).await?;
                 app.metrics.drained(events.len());
-                info!("drained {} queued events", events.len());
             }
             Err(StoreError::Refused(reason)) if events.len() == 1 => {
                 bury(app, reader, &entries[0], &reason).await?;

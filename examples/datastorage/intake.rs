@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use redis::RedisError;
-use tracing::warn;
 use uuid::Uuid;
 
 use crate::App;
@@ -54,11 +53,7 @@ impl App {
                 self.metrics.queued(events.len());
                 Ok(Intake::Queued)
             }
-            Err(queue) => {
-                let error = IntakeError::Unavailable { store, queue };
-                warn!("{error}");
-                Err(error)
-            }
+            Err(queue) => Err(IntakeError::Unavailable { store, queue }),
         }
     }
 

@@ -3,26 +3,34 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::anyhow;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{Client, Config, Error, NoTls};
 use tracing::{info, warn};
 
 /// From the start of a connection to the end of its authentication.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Pauses between attempts double from the first to the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(25);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Pauses between attempts double from the first to the longest. That one is
+/// short: a refused connection costs nothing, and events wait for the next.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(160);
 
 /// How a connection is now.
 #[derive(Clone)]
 pub enum Link {
-    /// Statements can be sent; many at a time, they are pipelined.
-    Up(Arc<Client>),
+    /// Statements can be sent.
+    Up(Arc<Session>),
     /// Not connected, and why.
     Down(String),
+}
+
+/// A connection that works, as far as known.
+pub struct Session {
+    /// Takes many statements at a time; they are pipelined.
+    pub client: Client,
+    /// Tells that PostgreSQL does not answer although the connection is open.
+    pub hangs: Notify,
 }
 
 impl Link {
@@ -36,19 +44,32 @@ impl Link {
 pub async fn keep_up(config: Config, purpose: &'static str, link: watch::Sender<Link>) {
     let mut pause = FIRST_PAUSE;
     loop {
-        let error = match timeout(CONNECT_TIMEOUT, config.connect(NoTls)).await {
+        let down = match timeout(CONNECT_TIMEOUT, config.connect(NoTls)).await {
             Ok(Ok((client, connection))) => {
                 info!("connected to PostgreSQL for {purpose}");
                 pause = FIRST_PAUSE;
-                link.send_replace(Link::Up(Arc::new(client)));
-                connection.await.map_or_else(anyhow::Error::new, |()| anyhow!("the connection was closed"))
+                let session = Arc::new(Session { client, hangs: Notify::new() });
+                link.send_replace(Link::Up(session.clone()));
+                tokio::select! {
+                    ended = connection => ended.map_or_else(reason, |()| "the connection was closed".to_owned()),
+                    () = session.hangs.notified() => "it accepts statements but does not answer".to_owned(),
+                }
             }
-            Ok(Err(error)) => error.into(),
-            Err(_) => anyhow!("no answer within {CONNECT_TIMEOUT:?}"),
+            Ok(Err(error)) => reason(error),
+            Err(_) => format!("no answer within {CONNECT_TIMEOUT:?}"),
         };
-        tell_down(&link, purpose, format!("{error:#}"));
+        tell_down(&link, purpose, down);
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// An error in one line. PostgreSQL's own are cut to their message: the detail
+/// may span lines and quote rows.
+pub fn reason(error: Error) -> String {
+    match error.as_db_error() {
+        Some(answer) => answer.message().to_owned(),
+        None => format!("{:#}", anyhow::Error::new(error)),
     }
 }
 

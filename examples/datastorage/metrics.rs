@@ -18,7 +18,7 @@ pub struct Metrics {
 /// Requests are counted by these. `route` is a pattern, never a path: paths have no end.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub struct Request {
-    /// `GET`, `POST`, ..
+    /// `GET`, `HEAD`, `POST` or `other`.
     pub method: String,
     /// As in the router, such as `/api/v1/audit/events/{id}`.
     pub route: String,

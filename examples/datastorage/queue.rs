@@ -5,6 +5,7 @@
 //! is the number of events that wait.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use redis::streams::{
     StreamAutoClaimOptions, StreamAutoClaimReply, StreamId, StreamReadOptions, StreamReadReply,
 };
 use redis::{AsyncCommands, AsyncConnectionConfig, Client, FromRedisValue, Pipeline, RedisResult, pipe};
+use tracing::warn;
 
 use crate::event::Event;
 
@@ -24,19 +26,21 @@ const DEAD: &str = "datastorage:dead";
 const GROUP: &str = "datastorage";
 
 /// The most entries that are read at a time.
-const CHUNK: usize = 256;
+pub const CHUNK: usize = 256;
 /// How long a read waits for new entries, in milliseconds.
 const BLOCK_MS: usize = 5_000;
 /// An entry that another instance has held for this long, in milliseconds, is
 /// taken over. Too early does no harm: storing an event twice changes nothing.
 const ABANDONED_MS: usize = 60_000;
 
-const TIMEOUT: Duration = Duration::from_secs(1);
+/// For a connection, and for an answer. Shorter than a probe's usual second.
+const TIMEOUT: Duration = Duration::from_millis(800);
 
 /// The writing end.
 pub struct Queue {
     client: Client,
     live: Mutex<Option<MultiplexedConnection>>,
+    failing: AtomicBool,
 }
 
 /// The reading end of one instance; has a connection of its own, because its reads block.
@@ -55,7 +59,7 @@ pub struct Entry {
 impl Queue {
     /// Does not connect yet.
     pub fn new(client: Client) -> Self {
-        Self { client, live: Mutex::default() }
+        Self { client, live: Mutex::default(), failing: AtomicBool::default() }
     }
 
     /// Appends all events or none.
@@ -66,7 +70,14 @@ impl Queue {
             let json = serde_json::to_string(event).map_err(io::Error::from)?;
             transaction.xadd(STREAM, "*", &[("event", json)]).ignore();
         }
-        self.run(&transaction).await
+        let result = self.run(&transaction).await;
+        match &result {
+            Ok(()) => self.failing.store(false, Relaxed),
+            // Told once, not for each request.
+            Err(error) if !self.failing.swap(true, Relaxed) => warn!("cannot queue events: {error}"),
+            Err(_) => {}
+        }
+        result
     }
 
     /// How many events wait.

@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use anyhow::anyhow;
 use futures::future::join;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -19,8 +18,12 @@ use crate::event::{Event, StoredEvent};
 use crate::link::{self, Link};
 use crate::page::Page;
 
-/// PostgreSQL gives up a statement after this long; we do a second later.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// After this long PostgreSQL gives up a statement.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(3);
+/// After this long we give up PostgreSQL.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
+
+const CHECK_TIMEOUT: Duration = Duration::from_millis(800);
 
 /// How often the partitions to come are looked after.
 const PARTITION_CHECK: Duration = Duration::from_hours(6);
@@ -120,6 +123,12 @@ impl Store {
 
     /// Checks that both connections answer and that the schema is complete.
     pub async fn check(&self) -> Result<(), StoreError> {
+        // Sooner than probes usually give up, so that they hear the reason.
+        let no_answer = |_| StoreError::Unavailable(format!("no answer within {CHECK_TIMEOUT:?}"));
+        timeout(CHECK_TIMEOUT, self.check_schema()).await.map_err(no_answer)?
+    }
+
+    async fn check_schema(&self) -> Result<(), StoreError> {
         let (writing, reading) =
             join(query(&self.writing, "SELECT 1", &[]), query(&self.reading, MISSING_RELATIONS, &[])).await;
         writing?;
@@ -153,15 +162,16 @@ async fn query(
     sql: &str,
     parameters: &[String],
 ) -> Result<Vec<Row>, StoreError> {
-    let client = match &*link.borrow() {
-        Link::Up(client) => client.clone(),
+    let session = match &*link.borrow() {
+        Link::Up(session) => session.clone(),
         Link::Down(reason) => return Err(StoreError::Unavailable(reason.clone())),
     };
     let typed: Vec<_> = parameters.iter().map(|value| (value as &(dyn ToSql + Sync), Type::TEXT)).collect();
-    match timeout(STATEMENT_TIMEOUT + Duration::from_secs(1), client.query_typed(sql, &typed)).await {
-        Ok(result) => result.map_err(StoreError::from),
-        Err(_) => Err(StoreError::Unavailable(format!("no answer within {STATEMENT_TIMEOUT:?}"))),
-    }
+    let Ok(answer) = timeout(ANSWER_TIMEOUT, session.client.query_typed(sql, &typed)).await else {
+        session.hangs.notify_one();
+        return Err(StoreError::Unavailable(format!("no answer within {ANSWER_TIMEOUT:?}")));
+    };
+    answer.map_err(StoreError::from)
 }
 
 fn decode(rows: &[Row]) -> Result<Vec<StoredEvent>, StoreError> {
@@ -177,7 +187,7 @@ impl From<Error> for StoreError {
         // Classes of SQLSTATE: 22 data exception, 23 constraint violation, 54
         // too large for an index or a row. All else, an absent table among it, passes.
         let refused = error.code().is_some_and(|code| ["22", "23", "54"].contains(&&code.code()[..2]));
-        let reason = format!("{:#}", anyhow!(error));
+        let reason = link::reason(error);
         if refused { Self::Refused(reason) } else { Self::Unavailable(reason) }
     }
 }
