@@ -1,5 +1,6 @@
 //! Nothing outlives its owner, whoever is killed.
 
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -46,15 +47,19 @@ async fn as_owner() {
         return;
     }
     let own = std::fs::OpenOptions::new().append(true).open(&log).expect("it is being read");
-    let guarded = Command::new("sh")
-        .args(["-c", "trap '' TERM; sleep 1000 & echo guarded; wait; wait"])
+    let mut guarded = Command::new("sh")
+        .args(["-c", "trap '' TERM; read go; echo guarded; sleep 1000; :"])
+        .stdin(Stdio::piped())
         .stdout(own)
         .process_group(0)
         .spawn()
         .expect("sh is everywhere");
     let leader = ProcessId::of(guarded.id().cast_signed()).expect("it runs");
     supervisor.guard(leader).await.expect("it answers");
-    std::future::pending::<()>().await;
+    // From now on the owner may be killed.
+    let mut go = guarded.stdin.take().expect("it is piped");
+    writeln!(go, "go").expect("it reads");
+    guarded.wait().expect("it is ours");
 }
 
 #[tokio::test]

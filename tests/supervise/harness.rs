@@ -15,7 +15,7 @@ pub const RECIPE: &str = env!("CARGO_BIN_EXE_recipe");
 
 /// Waits, but not for ever.
 pub async fn within<T>(what: &str, wait: impl Future<Output = T>) -> T {
-    let Ok(value) = tokio::time::timeout(Duration::from_secs(60), wait).await else {
+    let Ok(value) = tokio::time::timeout(Duration::from_mins(1), wait).await else {
         panic!("waited in vain for {what}")
     };
     value
