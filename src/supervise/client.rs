@@ -142,7 +142,7 @@ impl Supervisor {
     /// future is dropped before, the process is stopped again.
     ///
     /// # Errors
-    /// One of the first seven of [`Failure`], by what went wrong.
+    /// A [`Failure`] that tells what could not be started and why.
     pub async fn spawn(&self, spec: Spawn) -> Result<Process, SupervisorError> {
         let name = spec.name.clone();
         let (sender, exit) = watch::channel(None);

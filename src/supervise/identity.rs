@@ -2,7 +2,6 @@
 //! process long gone.
 
 use std::collections::HashMap;
-use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -72,7 +71,9 @@ use ps as os;
 
 #[cfg(target_os = "linux")]
 mod proc {
-    use super::{Found, OnceLock, ProcessId};
+    use std::sync::OnceLock;
+
+    use super::{Found, ProcessId};
 
     pub(super) fn process(pid: i32) -> Option<Found> {
         parse(pid, &fs_err::read_to_string(format!("/proc/{pid}/stat")).ok()?)

@@ -99,6 +99,7 @@ fn ephemeral() -> Option<RangeInclusive<u16>> {
 
 /// What macOS and the BSDs are shipped with (`net.inet.ip.portrange`).
 #[cfg(not(target_os = "linux"))]
+#[expect(clippy::unnecessary_wraps, reason = "as on Linux")]
 fn ephemeral() -> Option<RangeInclusive<u16>> {
     Some(49_152..=65_535)
 }

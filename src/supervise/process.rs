@@ -189,6 +189,7 @@ fn die_with(supervisor: Pid, signal: Signal) -> io::Result<()> {
 }
 
 #[cfg(not(target_os = "linux"))]
+#[expect(clippy::unnecessary_wraps, reason = "as on Linux")]
 fn die_with(_: Pid, _: Signal) -> io::Result<()> {
     Ok(())
 }

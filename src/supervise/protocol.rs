@@ -284,3 +284,46 @@ impl fmt::Display for Exit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROCESS: ProcessId = ProcessId { pid: 7, start_time: 4711, boot: 1 };
+
+    /// A detached supervisor may be older than its client: a change here needs
+    /// another [`VERSION`].
+    #[test]
+    fn lines_look_like_this() {
+        let call = Call { id: 1, request: Request::ReservePort { preferred: None } };
+        let call = serde_json::to_string(&call).expect("plain");
+        assert_eq!(call, r#"{"id":1,"request":{"reserve_port":{"preferred":null}}}"#);
+
+        let messages = [
+            Message::Ready(Ready { version: 1, process: PROCESS }),
+            Message::Reply { id: 1, result: Ok(Reply::Spawned { process: PROCESS }) },
+            Message::Reply { id: 2, result: Err(Failure::NoProcess { name: "db".into() }) },
+            Message::Exited { name: "db".into(), process: PROCESS, exit: Exit::Code(3) },
+        ];
+        let lines: Vec<_> =
+            messages.iter().map(|message| serde_json::to_string(message).expect("plain")).collect();
+        let process = r#"{"pid":7,"start_time":4711,"boot":1}"#;
+        assert_eq!(lines[0], format!(r#"{{"ready":{{"version":1,"process":{process}}}}}"#));
+        assert_eq!(
+            lines[1],
+            format!(r#"{{"reply":{{"id":1,"result":{{"Ok":{{"spawned":{{"process":{process}}}}}}}}}}}"#)
+        );
+        assert_eq!(lines[2], r#"{"reply":{"id":2,"result":{"Err":{"no_process":{"name":"db"}}}}}"#);
+        assert_eq!(
+            lines[3],
+            format!(r#"{{"exited":{{"name":"db","process":{process},"exit":{{"code":3}}}}}}"#)
+        );
+    }
+
+    #[test]
+    fn an_exit_reads_as_the_end_of_a_sentence() {
+        assert_eq!(Exit::Code(3).to_string(), "exited with code 3");
+        assert_eq!(Exit::Signal(9).to_string(), "was ended by signal 9 (SIGKILL)");
+        assert_eq!(Exit::Signal(64).to_string(), "was ended by signal 64");
+    }
+}

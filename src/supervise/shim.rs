@@ -22,6 +22,7 @@ use std::time::Duration;
 use nix::sys::stat::{Mode, umask};
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::unix::OwnedReadHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
@@ -77,7 +78,7 @@ pub fn run_shim(run_dir: &Path) -> ExitCode {
 }
 
 fn supervise(run_dir: &Path) -> io::Result<Result<(), Failure>> {
-    close_inherited_files()?;
+    close_inherited_files();
     let owner = StdUnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     // Nothing is touched if a person has called this from a shell.
     owner.peer_addr()?;
@@ -95,15 +96,13 @@ fn supervise(run_dir: &Path) -> io::Result<Result<(), Failure>> {
 
 /// A test runner that waits until all have closed its pipe must not wait for a
 /// detached environment.
-fn close_inherited_files() -> io::Result<()> {
-    let open: Vec<i32> = fs_err::read_dir("/dev/fd")?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .collect();
+fn close_inherited_files() {
+    let Ok(listing) = fs_err::read_dir("/dev/fd") else { return };
+    let open: Vec<i32> = listing.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
     for file in open.into_iter().filter(|file| *file > 2) {
-        // The descriptor of the listing itself is closed already.
+        // Fails for the listing's own descriptor, which is closed by now.
         let _ = nix::unistd::close(file);
     }
-    Ok(())
 }
 
 impl Shim {
@@ -129,7 +128,16 @@ impl Shim {
         let previous = umask(Mode::from_bits_truncate(0o177));
         let listener = UnixListener::bind(socket_path(&self.run_dir))?;
         umask(previous);
-        spawn_local(self.clone().serve_owner(UnixStream::from_std(owner)?));
+        let (owner, requests) = self.welcome(UnixStream::from_std(owner)?);
+        debug_assert_eq!(owner, ClientId::OWNER, "nobody is welcomed before");
+        let shim = self.clone();
+        spawn_local(async move {
+            shim.serve(owner, requests).await;
+            if !shim.detached.get() {
+                shim.abandoned.cancel();
+                shim.ending.cancel();
+            }
+        });
         spawn_local(self.clone().accept(listener));
 
         self.ending.cancelled().await;
@@ -182,26 +190,26 @@ impl Shim {
         }
     }
 
-    async fn serve_owner(self: Rc<Self>, stream: UnixStream) {
-        self.clone().serve(stream).await;
-        if !self.detached.get() {
-            self.abandoned.cancel();
-            self.ending.cancel();
+    async fn accept(self: Rc<Self>, listener: UnixListener) {
+        while let Ok((stream, _)) = listener.accept().await {
+            let shim = self.clone();
+            spawn_local(async move {
+                let (client, requests) = shim.welcome(stream);
+                shim.serve(client, requests).await;
+            });
         }
     }
 
-    async fn accept(self: Rc<Self>, listener: UnixListener) {
-        while let Ok((stream, _)) = listener.accept().await {
-            spawn_local(self.clone().serve(stream));
-        }
+    fn welcome(&self, stream: UnixStream) -> (ClientId, OwnedReadHalf) {
+        let (requests, replies) = stream.into_split();
+        let client = self.clients.add(replies);
+        self.clients.send(client, &Message::Ready(Ready { version: VERSION, process: self.process }));
+        (client, requests)
     }
 
     /// Until the client hangs up.
-    async fn serve(self: Rc<Self>, stream: UnixStream) {
-        let (read, write) = stream.into_split();
-        let client = self.clients.add(write);
-        self.clients.send(client, &Message::Ready(Ready { version: VERSION, process: self.process }));
-        let mut lines = BufReader::new(read).lines();
+    async fn serve(self: &Rc<Self>, client: ClientId, requests: OwnedReadHalf) {
+        let mut lines = BufReader::new(requests).lines();
         while let Ok(Some(line)) = lines.next_line().await {
             self.receive(client, &line);
         }

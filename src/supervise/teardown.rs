@@ -20,7 +20,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(2);
 impl Shim {
     /// Returns when no descendant is left and the run directory is gone.
     pub(super) async fn stop_everything(&self) -> Result<(), Failure> {
+        // Where orphans are not adopted, they must be known before.
+        let known = if cfg!(target_os = "linux") { Vec::new() } else { descendants(self.process.pid) };
         tokio::join!(join_all(self.guarded.take().into_iter().map(end_guarded)), self.stop_waves());
+        known.into_iter().for_each(kill_process);
         let stopped = self.kill_stragglers().await;
         let removed = self.remove_run_dir();
         stopped.and(removed)
