@@ -44,6 +44,7 @@ pub enum Command {
 
 /// `recipe run`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct RunArgs {
     /// The recipe, a .rhai file
     pub recipe: PathBuf,

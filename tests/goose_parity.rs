@@ -47,7 +47,7 @@ fn goose(database: &Database, dir: &Path, arguments: &[&str]) -> Result<String, 
         .args(arguments)
         .output()
         .expect(INSTALL);
-    let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+    let said = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
     if output.status.success() { Ok(said) } else { Err(said) }
 }
 

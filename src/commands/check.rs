@@ -11,7 +11,7 @@ pub(super) fn check(args: &CheckArgs) -> Done {
     for recipe in &args.recipes {
         let problems = match Program::compile(TABLE, recipe) {
             Ok(program) => program.check(),
-            Err(diagnostic) => vec![diagnostic],
+            Err(diagnostic) => vec![*diagnostic],
         };
         for problem in &problems {
             terminal::show(problem);

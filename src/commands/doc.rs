@@ -57,14 +57,18 @@ fn page(primitive: &Primitive) -> String {
         text.push_str(&indent(&wrap(paragraph, 90)));
         text.push('\n');
     }
-    let given: Vec<_> = primitive.params.iter().map(|param| format!("{}: {}", param.name, param.ty)).collect();
+    let given: Vec<_> =
+        primitive.params.iter().map(|param| format!("{}: {}", param.name, param.ty)).collect();
     if !given.is_empty() {
         text.push_str(&format!("parameters\n{}\n", indent(&given.join("\n"))));
     }
     if !primitive.options.is_empty() {
         let width = primitive.options.iter().map(|option| option.name.len()).max().unwrap_or_default();
-        let options: Vec<_> =
-            primitive.options.iter().map(|option| format!("{:width$}  {}", option.name, explain(option))).collect();
+        let options: Vec<_> = primitive
+            .options
+            .iter()
+            .map(|option| format!("{:width$}  {}", option.name, explain(option)))
+            .collect();
         text.push_str(&format!("options\n{}\n", indent(&options.join("\n"))));
     }
     text.push_str(&format!("example\n{}", indent(primitive.example)));
@@ -79,7 +83,11 @@ fn explain(option: &Opt) -> String {
 fn markdown(chosen: &[&Primitive]) -> String {
     let mut text = "| primitive | what it does |\n|---|---|\n".to_owned();
     for primitive in chosen {
-        text.push_str(&format!("| `{}` | {} |\n", primitive.signature().replace('|', "\\|"), primitive.summary()));
+        text.push_str(&format!(
+            "| `{}` | {} |\n",
+            primitive.signature().replace('|', "\\|"),
+            primitive.summary()
+        ));
     }
     text
 }

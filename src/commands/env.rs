@@ -12,7 +12,9 @@ pub(super) fn env(args: &RunName) -> Done {
     match args.output {
         Output::Json => terminal::print_json(&outputs)?,
         Output::Text => {
-            let lines = outputs.iter().map(|(name, value)| format!("export {}={}\n", variable(name), quote(&text(value))));
+            let lines = outputs
+                .iter()
+                .map(|(name, value)| format!("export {}={}\n", variable(name), quote(&text(value))));
             terminal::print(&lines.collect::<String>())?;
         }
     }

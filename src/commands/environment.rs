@@ -51,9 +51,12 @@ pub(super) fn select(name: Option<&str>) -> Result<(RunFolder, Facts), Failure> 
         let facts = folder.facts()?;
         return Ok((folder, facts));
     }
-    let up = RunFolder::all()?.into_iter().find(|(_, facts)| matches!(standing(facts), Standing::Is(State::Up | State::Kept)));
+    let up = RunFolder::all()?
+        .into_iter()
+        .find(|(_, facts)| matches!(standing(facts), Standing::Is(State::Up | State::Kept)));
     up.ok_or_else(|| {
-        Failure::new(Kind::NotFound, "no environment is up").hint("`recipe run RECIPE` sets one up; `recipe ls --all` lists runs that are over")
+        Failure::new(Kind::NotFound, "no environment is up")
+            .hint("`recipe run RECIPE` sets one up; `recipe ls --all` lists runs that are over")
     })
 }
 
@@ -80,8 +83,9 @@ pub(super) async fn take_down(folder: &RunFolder, facts: &Facts) -> Result<(), F
 /// Removes what a run without a supervisor has left, by its journal: processes
 /// that are still the ones it started, and its scratch directory.
 pub(super) async fn clear(folder: &RunFolder, facts: &Facts) -> Result<(), Failure> {
-    let entries = journal::read(&folder.path)
-        .map_err(|error| Failure::new(Kind::Io, format!("the journal of `{}` cannot be read", folder.id)).cause(error))?;
+    let entries = journal::read(&folder.path).map_err(|error| {
+        Failure::new(Kind::Io, format!("the journal of `{}` cannot be read", folder.id)).cause(error)
+    })?;
     let processes = entries.into_iter().filter_map(|entry| match entry.change {
         Change::Running { process, .. } => Some(process),
         _ => None,

@@ -13,14 +13,19 @@ pub(super) fn logs(args: &LogsArgs) -> Done {
         if !names.contains(&name) {
             let known = names.join(", ");
             return Err(Failure::new(Kind::NotFound, format!("run `{}` has no log of `{name}`", folder.id))
-                .hint(if known.is_empty() { "it has no logs".to_owned() } else { format!("it has logs of: {known}") }));
+                .hint(if known.is_empty() {
+                    "it has no logs".to_owned()
+                } else {
+                    format!("it has logs of: {known}")
+                }));
         }
         names = vec![name];
     }
     let mut text = String::new();
     for name in &names {
-        let log = fs_err::read(folder.log(name))
-            .map_err(|error| Failure::new(Kind::Io, format!("the log of `{name}` cannot be read")).cause(error))?;
+        let log = fs_err::read(folder.log(name)).map_err(|error| {
+            Failure::new(Kind::Io, format!("the log of `{name}` cannot be read")).cause(error)
+        })?;
         let prefix = if names.len() > 1 { format!("{name} | ") } else { String::new() };
         for line in last_lines(&String::from_utf8_lossy(&log), args.lines) {
             text.push_str(&format!("{prefix}{line}\n"));

@@ -34,7 +34,10 @@ pub(super) fn ls(args: &ListArgs) -> Done {
     for (folder, facts) in &runs {
         let age = jiff::Timestamp::now().duration_since(facts.started).unsigned_abs();
         let (state, since) = (environment::standing(facts).name(), show(age));
-        text.push_str(&format!("{:width$}  {state:8}  {since:10}  {:8}  {}\n", folder.id, facts.target, facts.recipe));
+        text.push_str(&format!(
+            "{:width$}  {state:8}  {since:10}  {:8}  {}\n",
+            folder.id, facts.target, facts.recipe
+        ));
     }
     terminal::print(&text)?;
     Ok(exit::DONE)

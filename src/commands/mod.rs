@@ -56,7 +56,9 @@ pub fn main() -> ExitCode {
 /// Runs the async work of a short command.
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| Failure::new(Kind::Io, "the command cannot be started").cause(error))?.block_on(work)
+    runtime
+        .map_err(|error| Failure::new(Kind::Io, "the command cannot be started").cause(error))?
+        .block_on(work)
 }
 
 /// What a subcommand comes to: its exit code, or why it could not be done.

@@ -27,8 +27,10 @@ pub(super) fn run(args: &RunArgs) -> Done {
     settings::check_params(&params, declared_params(&program).as_deref())?;
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::new(Kind::Io, "no threads can be started").cause(error))?;
-    let session = Session { args, began, workspace, target, params, program, runtime: runtime.handle().clone() };
+    let runtime =
+        runtime.map_err(|error| Failure::new(Kind::Io, "no threads can be started").cause(error))?;
+    let session =
+        Session { args, began, workspace, target, params, program, runtime: runtime.handle().clone() };
     let ended = runtime.block_on(session.run())?;
     // Work that a cancelled branch left behind must not hold the process up.
     runtime.shutdown_background();

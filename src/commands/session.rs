@@ -26,13 +26,15 @@ use crate::run::child::Children;
 use crate::run::duration::show;
 use crate::run::event::{CancelReason, EventKind, SCHEMA};
 use crate::run::folder::{Facts, State};
-use crate::run::{Dispatcher, Events, Failure, Journal, Kind, Outcome, Reporter, RunFolder, Secrets, scratch};
+use crate::run::{
+    Dispatcher, Events, Failure, Journal, Kind, Outcome, Reporter, RunFolder, Secrets, scratch,
+};
 use crate::script::{Diagnostic, Environment, Host, Program};
 use crate::supervise::{ProcessId, Supervisor};
 use crate::targets::local::Local;
 
 /// How long `on_exit`, stopping commands, and teardown may each take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A run that is about to begin.
 pub(super) struct Session<'a> {
@@ -128,7 +130,8 @@ impl Session<'_> {
                 Failure::new(Kind::Io, what).cause(error)
             })
         };
-        let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(record(&folder.events())?), Box::new(model.clone())];
+        let mut reporters: Vec<Box<dyn Reporter>> =
+            vec![Box::new(record(&folder.events())?), Box::new(model.clone())];
         if let Some(path) = &self.args.record {
             reporters.push(Box::new(record(path)?));
         }
@@ -146,8 +149,9 @@ impl Session<'_> {
         let unwritable = |error| Failure::new(Kind::Io, "the run's records cannot be written").cause(error);
         let journal = Journal::create(&folder.path, events.clone()).map_err(unwritable)?;
         let scratch = scratch::create(&folder.id)?;
-        let owner = ProcessId::current()
-            .ok_or_else(|| Failure::new(Kind::TargetUnusable, "this process cannot be found among the running ones"))?;
+        let owner = ProcessId::current().ok_or_else(|| {
+            Failure::new(Kind::TargetUnusable, "this process cannot be found among the running ones")
+        })?;
         let facts = Facts {
             id: folder.id.clone(),
             recipe: self.args.recipe.display().to_string(),
@@ -160,7 +164,8 @@ impl Session<'_> {
         folder.write_facts(&facts).map_err(unwritable)?;
         journal.creating("directory", "scratch", scratch.display().to_string()).map_err(unwritable)?;
         let broken = |error: crate::supervise::SupervisorError| {
-            Failure::new(Kind::TargetUnusable, "the supervisor of local processes cannot be started").cause(error)
+            Failure::new(Kind::TargetUnusable, "the supervisor of local processes cannot be started")
+                .cause(error)
         };
         let exe = std::env::current_exe().map_err(unwritable)?;
         let supervisor = Supervisor::start(&exe, &scratch).await.map_err(broken)?;
@@ -182,7 +187,8 @@ impl Session<'_> {
             children: children.clone(),
             outputs: std::sync::Mutex::default(),
         });
-        let host = Host::new(&self.program, self.runtime.clone(), events.clone(), environment, self.args.sequential);
+        let host =
+            Host::new(&self.program, self.runtime.clone(), events.clone(), environment, self.args.sequential);
         Ok(Stage { folder: folder.clone(), facts, journal, host, supervisor })
     }
 
@@ -190,10 +196,9 @@ impl Session<'_> {
         let result = self.run_script(stage, stop).await;
         // Before anything is taken down, so that the error can still be explained.
         ended.error = match (stop.reason(), result) {
-            (None, Ok(())) => None,
             (None, Err(error)) => Some(stage.host.diagnose(&error)),
             (Some(CancelReason::Deadline), _) => Some(self.out_of_time()),
-            (Some(_), _) => None,
+            (None, Ok(())) | (Some(_), _) => None,
         };
         ended.reason = stop.reason();
         ended.wall_ms = events.emit(EventKind::SetupFinished { outcome: ended.outcome() });
@@ -229,7 +234,10 @@ impl Session<'_> {
 
     fn out_of_time(&self) -> Diagnostic {
         let limit = self.args.timeout.map(show).unwrap_or_default();
-        let failure = Failure::new(Kind::Timeout, format!("the set-up was not done within {limit}, the run's --timeout"));
+        let failure = Failure::new(
+            Kind::Timeout,
+            format!("the set-up was not done within {limit}, the run's --timeout"),
+        );
         failure.hint("the timeline above shows what was still going on, marked as cancelled").into()
     }
 
@@ -269,7 +277,10 @@ async fn on_thread<T: Send + 'static>(
 
 /// A recipe that started nothing leaves nothing up.
 async fn has_something_up(supervisor: &Supervisor) -> bool {
-    supervisor.status().await.is_ok_and(|status| status.processes.iter().any(|process| process.ended.is_none()))
+    supervisor
+        .status()
+        .await
+        .is_ok_and(|status| status.processes.iter().any(|process| process.ended.is_none()))
 }
 
 async fn take_down(stage: &Stage, events: &Events, ended: &mut Ended) {

@@ -46,12 +46,11 @@ fn processes(status: &Status) -> String {
     let width = status.processes.iter().map(|process| process.name.len()).max().unwrap_or_default().max(7);
     let mut text = format!("\n{:width$}  {:>7}  STATE\n", "PROCESS", "PID");
     for process in &status.processes {
-        let state = match &process.ended {
-            Some(ended) => ended.exit.to_string(),
-            None => {
-                let age = jiff::Timestamp::now().duration_since(process.since).unsigned_abs();
-                format!("running for {}", show(age))
-            }
+        let state = if let Some(ended) = &process.ended {
+            ended.exit.to_string()
+        } else {
+            let age = jiff::Timestamp::now().duration_since(process.since).unsigned_abs();
+            format!("running for {}", show(age))
         };
         text.push_str(&format!("{:width$}  {:>7}  {state}\n", process.name, process.process.pid));
     }

@@ -7,6 +7,7 @@ use rhai::{Array, Dynamic, EvalAltResult, FnPtr, Map, NativeCallContext};
 use crate::run::duration::show;
 use crate::run::event::{Level, StepKind};
 use crate::run::{Failure, Kind};
+use crate::script::call::one_line;
 use crate::script::parallel::{Work, run_group};
 use crate::script::task::Task;
 use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Run, Type, failure_of};
@@ -30,15 +31,11 @@ print(made.one + made.two);"#,
     Primitive {
         name: "each",
         family: Family::Control,
-        params: &[
-            Param::new("items", Type::Array),
-            Param::new("closure", Type::Closure),
-            Param::options(),
-        ],
+        params: &[Param::new("items", Type::Array), Param::new("closure", Type::Closure), Param::options()],
         options: &[MAX],
         returns: "array",
         doc: "Calls a closure with each item of an array, side by side, and returns the values in order.",
-        example: r#"print(each([1, 2, 3], |n| n * n, #{ max: 2 }));"#,
+        example: "print(each([1, 2, 3], |n| n * n, #{ max: 2 }));",
         run: Run::Control(each),
     },
     Primitive {
@@ -207,7 +204,7 @@ fn retry(context: &NativeCallContext, call: Call, args: &Arguments) -> Outcome {
         return Err(call.raise(Failure::new(Kind::Usage, "option `backoff` must be a number from 1 to 100")));
     }
     let mut delay = args.duration("delay").unwrap_or_default();
-    call.as_step(|call| {
+    call.run_as_step(|call| {
         for attempt in 1.. {
             let error = match call.call_closure(context, &closure, ()) {
                 Ok(value) => return Ok(value),
@@ -216,11 +213,11 @@ fn retry(context: &NativeCallContext, call: Call, args: &Arguments) -> Outcome {
             if attempt == times || call.token().is_cancelled() {
                 return Err(error);
             }
-            let text = format!("attempt {attempt} of {times} failed: {}", call.describe(&error));
+            let text = format!("attempt {attempt} of {times} failed: {}", one_line(&error));
             call.step.message(Level::Warning, text);
             call.step.waiting(format!("attempt {} of {times}, in {}", attempt + 1, show(delay)));
             call.pause(delay)?;
-            delay = delay.mul_f64(backoff).min(Duration::from_secs(3600));
+            delay = delay.mul_f64(backoff).min(Duration::from_hours(1));
         }
         Ok(Dynamic::UNIT)
     })
@@ -229,7 +226,7 @@ fn retry(context: &NativeCallContext, call: Call, args: &Arguments) -> Outcome {
 fn timeout(context: &NativeCallContext, call: Call, args: &Arguments) -> Outcome {
     let Some(closure) = args.closure("closure") else { return Ok(Dynamic::UNIT) };
     let limit = args.duration("limit").unwrap_or_default();
-    call.as_step(|outer| {
+    call.run_as_step(|outer| {
         let inner = outer.with_child_token();
         let token = inner.token().clone();
         let timer = outer.host().runtime.spawn(async move {
@@ -251,7 +248,7 @@ fn timeout(context: &NativeCallContext, call: Call, args: &Arguments) -> Outcome
 
 fn step(context: &NativeCallContext, call: Call, args: &Arguments) -> Outcome {
     let Some(closure) = args.closure("closure") else { return Ok(Dynamic::UNIT) };
-    call.as_step_of(StepKind::Phase, args.text("title"), |call| call.call_closure(context, &closure, ()))
+    call.run_as(StepKind::Phase, args.text("title"), |call| call.call_closure(context, &closure, ()))
 }
 
 fn on_exit(context: &NativeCallContext, call: Call, args: &Arguments) -> Outcome {
@@ -263,7 +260,7 @@ fn on_exit(context: &NativeCallContext, call: Call, args: &Arguments) -> Outcome
 
 fn sleep(_context: &NativeCallContext, call: Call, args: &Arguments) -> Outcome {
     let time = args.duration("time").unwrap_or_default();
-    call.as_step_of(StepKind::Primitive, show(time), |call| {
+    call.run_as(StepKind::Primitive, show(time), |call| {
         call.pause(time)?;
         Ok(Dynamic::UNIT)
     })

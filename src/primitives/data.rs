@@ -14,7 +14,12 @@ pub(super) const TABLE: &[Primitive] = &[
         params: &[Param::new("cluster", Type::Handle("Cluster")), Param::options()],
         options: &[
             Opt::with_default("name", Type::String, "postgres", "its name, unique in the environment"),
-            Opt::with_default("image", Type::String, "postgres:16-alpine", "the image, on targets with containers"),
+            Opt::with_default(
+                "image",
+                Type::String,
+                "postgres:16-alpine",
+                "the image, on targets with containers",
+            ),
             Opt::with_default("database", Type::String, "app", "the database to create"),
             Opt::with_default("user", Type::String, "app", "the superuser to create"),
             Opt::new("password", Type::String, "the user's password; a random one when left out"),
@@ -37,7 +42,12 @@ print(sql(pg, "SELECT current_database() AS name")[0].name);"#,
         params: &[Param::new("cluster", Type::Handle("Cluster")), Param::options()],
         options: &[
             Opt::with_default("name", Type::String, "redis", "its name, unique in the environment"),
-            Opt::with_default("image", Type::String, "redis:7-alpine", "the image, on targets with containers"),
+            Opt::with_default(
+                "image",
+                Type::String,
+                "redis:7-alpine",
+                "the image, on targets with containers",
+            ),
             Opt::new("password", Type::String, "its password; a random one when left out, none when \"\""),
             Opt::new("settings", Type::StringMap, "server settings, such as #{ maxmemory: \"64mb\" }"),
             Opt::new("host_port", Type::Port, "the port on this machine; any free one when left out"),

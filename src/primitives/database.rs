@@ -96,7 +96,11 @@ async fn sql(call: Call, args: Arguments) -> Done {
         // its parameter has.
         let values: Vec<_> = params.iter().map(literal).collect();
         session.client.batch_execute(&format!("PREPARE recipe AS {text}")).await.map_err(refused)?;
-        session.client.simple_query(&format!("EXECUTE recipe({})", values.join(", "))).await.map_err(refused)?
+        session
+            .client
+            .simple_query(&format!("EXECUTE recipe({})", values.join(", ")))
+            .await
+            .map_err(refused)?
     };
     let _ = call;
     Ok(rows(&messages, &columns).into())
@@ -110,7 +114,8 @@ fn rows(messages: &[SimpleQueryMessage], types: &[SqlType]) -> Array {
             SimpleQueryMessage::RowDescription(_) => rows.clear(),
             SimpleQueryMessage::Row(row) => {
                 let columns = row.columns().iter().enumerate();
-                let fields = columns.map(|(i, column)| (column.name().into(), value(row.get(i), types.get(i))));
+                let fields =
+                    columns.map(|(i, column)| (column.name().into(), value(row.get(i), types.get(i))));
                 rows.push(fields.collect::<Map>().into());
             }
             _ => {}
@@ -123,9 +128,13 @@ fn value(text: Option<&str>, ty: Option<&SqlType>) -> Dynamic {
     let Some(text) = text else { return Dynamic::UNIT };
     let parsed = match ty {
         Some(&SqlType::BOOL) => Some((text == "t").into()),
-        Some(&(SqlType::INT2 | SqlType::INT4 | SqlType::INT8 | SqlType::OID)) => text.parse::<i64>().ok().map(Into::into),
+        Some(&(SqlType::INT2 | SqlType::INT4 | SqlType::INT8 | SqlType::OID)) => {
+            text.parse::<i64>().ok().map(Into::into)
+        }
         Some(&(SqlType::FLOAT4 | SqlType::FLOAT8)) => text.parse::<f64>().ok().map(Into::into),
-        Some(&(SqlType::JSON | SqlType::JSONB)) => serde_json::from_str(text).ok().map(|json| from_json(&json)),
+        Some(&(SqlType::JSON | SqlType::JSONB)) => {
+            serde_json::from_str(text).ok().map(|json| from_json(&json))
+        }
         _ => None,
     };
     parsed.unwrap_or_else(|| text.into())
@@ -138,7 +147,8 @@ fn literal(value: &Dynamic) -> String {
     } else if value.is_int() || value.is_float() || value.is_bool() {
         format!("'{value}'")
     } else {
-        let text = if value.is_map() || value.is_array() { to_json(value).to_string() } else { value.to_string() };
+        let text =
+            if value.is_map() || value.is_array() { to_json(value).to_string() } else { value.to_string() };
         // The E form means the same whatever standard_conforming_strings is.
         format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
     }
@@ -173,7 +183,9 @@ async fn redis_command(_call: Call, args: Arguments) -> Done {
     let redis = args.the::<Redis>("redis");
     let words = args.array("command").unwrap_or_default();
     let Some((name, rest)) = words.split_first() else {
-        return Err(Failure::new(Kind::Usage, "the command is empty").hint("name a command, as in [\"PING\"]"));
+        return Err(
+            Failure::new(Kind::Usage, "the command is empty").hint("name a command, as in [\"PING\"]")
+        );
     };
     let mut command = redis::cmd(&name.to_string());
     for word in rest {
@@ -201,7 +213,9 @@ fn from_redis(value: Value) -> Dynamic {
         Value::Okay => "OK".into(),
         Value::SimpleString(text) | Value::VerbatimString { text, .. } => text.into(),
         Value::BulkString(bytes) => String::from_utf8_lossy(&bytes).into_owned().into(),
-        Value::Array(items) | Value::Set(items) => items.into_iter().map(from_redis).collect::<Array>().into(),
+        Value::Array(items) | Value::Set(items) => {
+            items.into_iter().map(from_redis).collect::<Array>().into()
+        }
         Value::Map(pairs) => {
             let pair = |(key, value)| (from_redis(key).to_string().into(), from_redis(value));
             pairs.into_iter().map(pair).collect::<Map>().into()
@@ -252,12 +266,13 @@ pub(super) async fn migrate(call: &Call, postgres: &Postgres, args: &Arguments) 
 
 fn plan_failure(error: PlanError) -> Failure {
     let kind = if matches!(error, PlanError::Folder(_)) { Kind::NotFound } else { Kind::Sql };
-    let failure = Failure::new(kind, error.to_string());
-    let excerpt = match &error {
+    let mut failure = Failure::new(kind, error.to_string());
+    failure.excerpt = match &error {
         PlanError::Text { file, at, .. } => excerpt(file, at.line, at.column),
         _ => None,
     };
-    Failure { excerpt, cause: std::error::Error::source(&error).map(owned), ..failure }
+    failure.cause = std::error::Error::source(&error).map(owned);
+    failure
 }
 
 fn apply_failure(error: ApplyError) -> Failure {
@@ -270,12 +285,16 @@ fn apply_failure(error: ApplyError) -> Failure {
                 .filter_map(|(name, text)| text.as_ref().map(|text| format!("{name}: {text}")))
                 .collect();
             if !statement.undone {
-                failure.evidence.push("the file has no transaction: its statements before this one have had effect".into());
+                failure.evidence.push(
+                    "the file has no transaction: its statements before this one have had effect".into(),
+                );
             }
             failure.excerpt = excerpt(&statement.file, statement.at.line, statement.at.column);
             failure
         }
-        ApplyError::Database { .. } | ApplyError::Lost { .. } => Failure::new(Kind::Unreachable, error.to_string()),
+        ApplyError::Database { .. } | ApplyError::Lost { .. } => {
+            Failure::new(Kind::Unreachable, error.to_string())
+        }
         _ => Failure::new(Kind::Sql, error.to_string()),
     };
     failure.hint = hint;

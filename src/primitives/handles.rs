@@ -37,8 +37,12 @@ pub(super) fn register(engine: &mut Engine) {
         .register_get("name", |service: &mut Service| service.0.name.clone())
         .register_get("url", |service: &mut Service| url(service.0.host.as_ref()))
         .register_get("internal_url", |service: &mut Service| url(service.0.internal.as_ref()))
-        .register_get("host", |s: &mut Service| s.0.host.as_ref().map_or(Dynamic::UNIT, |e| e.host.clone().into()))
-        .register_get("port", |s: &mut Service| s.0.host.as_ref().map_or(Dynamic::UNIT, |e| i64::from(e.port).into()))
+        .register_get("host", |s: &mut Service| {
+            s.0.host.as_ref().map_or(Dynamic::UNIT, |e| e.host.clone().into())
+        })
+        .register_get("port", |s: &mut Service| {
+            s.0.host.as_ref().map_or(Dynamic::UNIT, |e| i64::from(e.port).into())
+        })
         .register_get("urls", |service: &mut Service| {
             let urls = service.0.ports.iter().map(|(name, endpoint)| (name.into(), url(Some(endpoint))));
             urls.collect::<Map>()
@@ -46,12 +50,14 @@ pub(super) fn register(engine: &mut Engine) {
     engine.register_fn("to_string", |cluster: &mut Cluster| format!("Cluster({})", cluster.name));
     engine.register_fn("to_string", |image: &mut Image| format!("Image({})", image.name));
     engine.register_fn("to_string", |pg: &mut Postgres| format!("Postgres({} at {})", pg.0.name, pg.0.host));
-    engine.register_fn("to_string", |redis: &mut Redis| format!("Redis({} at {})", redis.0.name, redis.0.host));
+    engine
+        .register_fn("to_string", |redis: &mut Redis| format!("Redis({} at {})", redis.0.name, redis.0.host));
     engine.register_fn("to_string", |service: &mut Service| format!("Service({})", service.0.name));
     engine.register_fn("to_debug", |cluster: &mut Cluster| format!("Cluster({})", cluster.name));
     engine.register_fn("to_debug", |image: &mut Image| format!("Image({})", image.name));
     engine.register_fn("to_debug", |pg: &mut Postgres| format!("Postgres({} at {})", pg.0.name, pg.0.host));
-    engine.register_fn("to_debug", |redis: &mut Redis| format!("Redis({} at {})", redis.0.name, redis.0.host));
+    engine
+        .register_fn("to_debug", |redis: &mut Redis| format!("Redis({} at {})", redis.0.name, redis.0.host));
     engine.register_fn("to_debug", |service: &mut Service| format!("Service({})", service.0.name));
 }
 
@@ -75,7 +81,7 @@ pub(super) fn name_of(value: &Dynamic) -> Option<String> {
         Some(task.name().to_owned())
     } else {
         let items = value.read_lock::<Array>()?;
-        let names: Vec<_> = items.iter().map(|item| name_of(item)).collect::<Option<_>>()?;
+        let names: Vec<_> = items.iter().map(name_of).collect::<Option<_>>()?;
         Some(names.join(", "))
     }
 }

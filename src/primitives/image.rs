@@ -16,7 +16,11 @@ pub(super) const TABLE: &[Primitive] = &[
             Opt::new("build", Type::String, "a shell command that builds the program, run in the workspace"),
             Opt::new("binary", Type::String, "the path of the program, relative to the workspace"),
             Opt::new("base", Type::String, "the image that targets with containers put the program on"),
-            Opt::new("dockerfile", Type::String, "a Dockerfile to build instead, on targets with a container engine"),
+            Opt::new(
+                "dockerfile",
+                Type::String,
+                "a Dockerfile to build instead, on targets with a container engine",
+            ),
         ],
         returns: "Image",
         doc: "Builds what a service runs.\n\n\

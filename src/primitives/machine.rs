@@ -6,7 +6,7 @@ use futures::FutureExt;
 use rhai::{Dynamic, Map};
 
 use super::{DONE, Done};
-use crate::run::child::{Command, Finished, describe};
+use crate::run::child::{Command, Finished, describe, exit_code};
 use crate::run::duration::show;
 use crate::run::event::Level;
 use crate::run::{Failure, Kind};
@@ -133,7 +133,10 @@ async fn sh(call: Call, args: Arguments) -> Done {
     let finished = match args.duration("timeout") {
         None => running.await,
         Some(limit) => tokio::time::timeout(limit, running).await.map_err(|_| {
-            Failure::new(Kind::Timeout, format!("the command did not end within {} and was stopped", show(limit)))
+            Failure::new(
+                Kind::Timeout,
+                format!("the command did not end within {} and was stopped", show(limit)),
+            )
         })?,
     };
     let finished = finished.map_err(|error| {
@@ -152,10 +155,8 @@ async fn sh(call: Call, args: Arguments) -> Done {
 }
 
 fn output(finished: Finished) -> Dynamic {
-    use std::os::unix::process::ExitStatusExt;
-    let code = finished.status.code().or_else(|| finished.status.signal().map(|signal| 128 + signal));
     Map::from([
-        ("code".into(), i64::from(code.unwrap_or(-1)).into()),
+        ("code".into(), i64::from(exit_code(finished.status)).into()),
         ("stdout".into(), finished.stdout.into()),
         ("stderr".into(), finished.stderr.into()),
     ])
@@ -186,7 +187,8 @@ fn write_file(call: &Call, args: &Arguments) -> Done {
 fn inside(workspace: &Path, path: &str) -> Result<PathBuf, Failure> {
     let outside = || {
         let what = format!("`{path}` is outside the workspace {}", workspace.display());
-        Failure::new(Kind::Usage, what).hint("recipes write inside the workspace only; use sh for anything else")
+        Failure::new(Kind::Usage, what)
+            .hint("recipes write inside the workspace only; use sh for anything else")
     };
     let wanted = workspace.join(path);
     if wanted.components().any(|part| part == Component::ParentDir) || !wanted.starts_with(workspace) {
@@ -205,8 +207,10 @@ fn env(_call: &Call, args: &Arguments) -> Done {
     match (std::env::var(&name), args.get("default")) {
         (Ok(value), _) => Ok(value.into()),
         (Err(_), Some(default)) => Ok(default),
-        (Err(_), None) => Err(Failure::new(Kind::NotFound, format!("the environment variable {name} is not set"))
-            .hint(format!("set it, or give a default: env(\"{name}\", \"..\")"))),
+        (Err(_), None) => {
+            Err(Failure::new(Kind::NotFound, format!("the environment variable {name} is not set"))
+                .hint(format!("set it, or give a default: env(\"{name}\", \"..\")")))
+        }
     }
 }
 

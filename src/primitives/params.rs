@@ -15,11 +15,7 @@ pub(super) const TABLE: &[Primitive] = &[
     Primitive {
         name: "param",
         family: Family::Host,
-        params: &[
-            Param::new("name", Type::String),
-            Param::optional("default", Type::Any),
-            Param::options(),
-        ],
+        params: &[Param::new("name", Type::String), Param::optional("default", Type::Any), Param::options()],
         options: &[
             Opt::new("help", Type::String, "what it is for"),
             Opt::new("choices", Type::Array, "the values it may have"),
@@ -77,9 +73,15 @@ fn read_as(name: &str, given: &Value, default: Option<&Dynamic>) -> Done {
         Failure::new(Kind::Usage, format!("the parameter `{name}` must be {what}, got `{text}`"))
     };
     match default {
-        Some(default) if default.is_int() => text.parse::<i64>().map(Into::into).map_err(|_| wrong("a whole number")),
-        Some(default) if default.is_float() => text.parse::<f64>().map(Into::into).map_err(|_| wrong("a number")),
-        Some(default) if default.is_bool() => text.parse::<bool>().map(Into::into).map_err(|_| wrong("true or false")),
+        Some(default) if default.is_int() => {
+            text.parse::<i64>().map(Into::into).map_err(|_| wrong("a whole number"))
+        }
+        Some(default) if default.is_float() => {
+            text.parse::<f64>().map(Into::into).map_err(|_| wrong("a number"))
+        }
+        Some(default) if default.is_bool() => {
+            text.parse::<bool>().map(Into::into).map_err(|_| wrong("true or false"))
+        }
         Some(default) if default.is_array() || default.is_map() => {
             serde_json::from_str(text).map(|json| from_json(&json)).map_err(|_| wrong("JSON"))
         }
@@ -97,8 +99,11 @@ fn output(call: &Call, args: &Arguments) -> Done {
     }
     let outputs = Value::Object(environment.outputs_json());
     environment.folder.write_outputs(&outputs).map_err(|error| {
-        Failure::new(Kind::Io, format!("the outputs cannot be written to {}", environment.folder.path.display()))
-            .cause(error)
+        Failure::new(
+            Kind::Io,
+            format!("the outputs cannot be written to {}", environment.folder.path.display()),
+        )
+        .cause(error)
     })?;
     DONE
 }

@@ -30,7 +30,11 @@ pub(super) const TABLE: &[Primitive] = &[
             Opt::new("port", Type::Port, "the port it listens on in a container; $(PORT) is the one to use"),
             Opt::new("ports", Type::PortMap, "further ports by name; $(PORT_NAME) is the one to use"),
             Opt::new("host_port", Type::Port, "the main port on this machine; any free one when left out"),
-            Opt::new("ready", Type::String, "the path that answers 200 once it is ready, such as \"/readyz\""),
+            Opt::new(
+                "ready",
+                Type::String,
+                "the path that answers 200 once it is ready, such as \"/readyz\"",
+            ),
             Opt::with_default("replicas", Type::Count, "1", "how many of it"),
         ],
         returns: "Service",
@@ -102,7 +106,8 @@ async fn deploy_service(call: Call, args: Arguments) -> Done {
         replicas: args.count("replicas").unwrap_or(1),
     };
     if request.ready.is_some() && request.port.is_none() {
-        return Err(Failure::new(Kind::Usage, "option `ready` needs a `port` to ask").hint("give the port it listens on"));
+        return Err(Failure::new(Kind::Usage, "option `ready` needs a `port` to ask")
+            .hint("give the port it listens on"));
     }
     let cluster = args.the::<Cluster>("cluster");
     Ok(Dynamic::from(call.host().environment.target.deploy_service(&call.step, &cluster, request).await?))

@@ -10,6 +10,7 @@ use super::services::{WORKLOAD, workload};
 use super::{DONE, Done};
 use crate::run::duration::show;
 use crate::run::{Failure, Kind};
+use crate::script::call::one_line;
 use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Run, Type};
 
 const TIMEOUT: Opt =
@@ -48,11 +49,7 @@ wait_http(site.url + "/none", #{ status: 404 });"#,
     Primitive {
         name: "wait_for",
         family: Family::Waiting,
-        params: &[
-            Param::new("what", Type::String),
-            Param::new("condition", Type::Closure),
-            Param::options(),
-        ],
+        params: &[Param::new("what", Type::String), Param::new("condition", Type::Closure), Param::options()],
         options: &[
             TIMEOUT,
             Opt::with_default("interval", Type::Duration, "250ms", "the longest pause between two looks"),
@@ -90,7 +87,7 @@ async fn wait_http(call: Call, args: Arguments) -> Done {
         let mut pause = Pauses::new(Duration::from_millis(250));
         loop {
             match crate::targets::http::probe(&url, status..=status).await {
-                Ok(_) => return,
+                Ok(()) => return,
                 Err(why) => last = why,
             }
             tokio::time::sleep(pause.next()).await;
@@ -103,12 +100,16 @@ async fn wait_http(call: Call, args: Arguments) -> Done {
     DONE
 }
 
-fn wait_for(context: &NativeCallContext, call: Call, args: &Arguments) -> Result<Dynamic, Box<EvalAltResult>> {
+fn wait_for(
+    context: &NativeCallContext,
+    call: Call,
+    args: &Arguments,
+) -> Result<Dynamic, Box<EvalAltResult>> {
     let (what, timeout) = (args.text("what"), args.duration("timeout").unwrap_or_default());
     let Some(condition) = args.closure("condition") else { return Ok(Dynamic::UNIT) };
     let mut pauses = Pauses::new(args.duration("interval").unwrap_or_default());
     let began = Instant::now();
-    call.as_step(|call| {
+    call.run_as_step(|call| {
         call.step.waiting(what.as_str());
         let mut last = None;
         loop {
@@ -122,7 +123,7 @@ fn wait_for(context: &NativeCallContext, call: Call, args: &Arguments) -> Result
                     }
                 },
                 Err(error) if call.token().is_cancelled() => return Err(error),
-                Err(error) => last = Some(call.describe(&error)),
+                Err(error) => last = Some(one_line(&error)),
             }
             if began.elapsed() >= timeout {
                 let message = format!("waited {} for {what} in vain", show(timeout));

@@ -61,12 +61,16 @@ async fn http(_call: Call, args: Arguments) -> Done {
     let headers: Map = response
         .headers()
         .iter()
-        .map(|(name, value)| (name.as_str().into(), String::from_utf8_lossy(value.as_bytes()).into_owned().into()))
+        .map(|(name, value)| {
+            (name.as_str().into(), String::from_utf8_lossy(value.as_bytes()).into_owned().into())
+        })
         .collect();
     let body = response.text().await.map_err(failed)?;
-    if let Some(expected) = args.count("expect").filter(|expected| *expected != usize::from(status.as_u16())) {
+    if let Some(expected) = args.count("expect").filter(|expected| *expected != usize::from(status.as_u16()))
+    {
         let what = format!("{method} {url} answered {status} where {expected} was expected");
-        return Err(Failure::new(Kind::Unreachable, what).evidence(body.lines().take(10).map(str::to_owned).collect()));
+        return Err(Failure::new(Kind::Unreachable, what)
+            .evidence(body.lines().take(10).map(str::to_owned).collect()));
     }
     let json = serde_json::from_str(&body).map_or(Dynamic::UNIT, |json| from_json(&json));
     Ok(Map::from([

@@ -87,11 +87,17 @@ pub fn describe(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),
-        (None, Some(signal)) => {
-            Signal::try_from(signal).map_or_else(|_| format!("signal {signal}"), |signal| signal.as_str().to_owned())
-        }
+        (None, Some(signal)) => Signal::try_from(signal)
+            .map_or_else(|_| format!("signal {signal}"), |signal| signal.as_str().to_owned()),
         (None, None) => "an unknown status".to_owned(),
     }
+}
+
+/// The exit code as a shell gives it: 128 + n when signal n ended it.
+#[must_use]
+pub fn exit_code(status: ExitStatus) -> i32 {
+    use std::os::unix::process::ExitStatusExt;
+    status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
 }
 
 /// Ends process groups when this process is killed; the supervisor does it.

@@ -10,7 +10,9 @@ const UNITS: [(&str, f64); 5] = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3
 /// # Errors
 /// A sentence fragment that says what is wrong with `text`.
 pub fn parse(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is not a duration; write a number and a unit, such as \"500ms\", \"90s\" or \"2m\"");
+    let wrong = || {
+        format!("`{text}` is not a duration; write a number and a unit, such as \"500ms\", \"90s\" or \"2m\"")
+    };
     let mut seconds = 0.0;
     let mut rest = text.trim();
     if rest.is_empty() {
@@ -19,7 +21,8 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
         let number: f64 = rest[..digits].parse().map_err(|_| wrong())?;
-        let letters = rest[digits..].find(|c: char| !c.is_ascii_alphabetic()).map_or(rest.len(), |n| digits + n);
+        let letters =
+            rest[digits..].find(|c: char| !c.is_ascii_alphabetic()).map_or(rest.len(), |n| digits + n);
         let unit = &rest[digits..letters];
         if unit.is_empty() {
             return Err(format!("`{text}` has no unit; did you mean \"{text}s\"?"));
@@ -60,7 +63,9 @@ mod tests {
 
     #[test]
     fn reads_units() {
-        for (text, ms) in [("500ms", 500), ("2m", 120_000), ("1m30s", 90_000), ("1.5s", 1500), ("1h", 3_600_000)] {
+        for (text, ms) in
+            [("500ms", 500), ("2m", 120_000), ("1m30s", 90_000), ("1.5s", 1500), ("1h", 3_600_000)]
+        {
             assert_eq!(parse(text), Ok(Duration::from_millis(ms)), "{text}");
         }
     }

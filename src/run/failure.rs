@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use super::event::SourcePosition;
@@ -75,9 +76,14 @@ pub struct Excerpt {
     pub label: String,
 }
 
-/// A failed primitive: everything a person or a script needs to know.
+/// A failed primitive. Boxed, since it is the error of nearly every function;
+/// its parts are read and set as fields.
 #[derive(Debug, Clone)]
-pub struct Failure {
+pub struct Failure(Box<Parts>);
+
+/// Everything a person or a script needs to know about a failure.
+#[derive(Debug, Clone)]
+pub struct Parts {
     /// What sort.
     pub kind: Kind,
     /// What was wrong, where and why.
@@ -102,7 +108,7 @@ impl Failure {
     /// A failure without a place yet.
     #[must_use]
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Parts {
             kind,
             message: message.into(),
             hint: None,
@@ -112,7 +118,7 @@ impl Failure {
             branch: "".into(),
             position: None,
             cause: None,
-        }
+        }))
     }
 
     /// Adds what to do about it.
@@ -149,8 +155,32 @@ impl Failure {
     }
 }
 
+impl Deref for Failure {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl DerefMut for Failure {
+    fn deref_mut(&mut self) -> &mut Parts {
+        &mut self.0
+    }
+}
+
+impl From<Failure> for Parts {
+    fn from(failure: Failure) -> Self {
+        *failure.0
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.primitive.is_empty() { write!(f, "{}", self.message) } else { write!(f, "{}: {}", self.primitive, self.message) }
+        if self.primitive.is_empty() {
+            write!(f, "{}", self.message)
+        } else {
+            write!(f, "{}: {}", self.primitive, self.message)
+        }
     }
 }

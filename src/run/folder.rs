@@ -107,9 +107,12 @@ impl RunFolder {
     pub fn create(recipe: &Path) -> Result<Self, Failure> {
         let runs = runs_directory()?;
         let unwritable = |error: io::Error| {
-            Failure::new(Kind::TargetUnusable, format!("the run's records cannot be written below {}", runs.display()))
-                .hint(format!("make it writable, or set {STATE_VARIABLE} to another directory"))
-                .cause(error)
+            Failure::new(
+                Kind::TargetUnusable,
+                format!("the run's records cannot be written below {}", runs.display()),
+            )
+            .hint(format!("make it writable, or set {STATE_VARIABLE} to another directory"))
+            .cause(error)
         };
         let mut builder = std::fs::DirBuilder::new();
         builder.mode(0o700).recursive(true).create(&runs).map_err(unwritable)?;
@@ -127,7 +130,8 @@ impl RunFolder {
     pub fn open(id: &str) -> Result<Self, Failure> {
         let path = runs_directory()?.join(id);
         if id.contains('/') || !path.join("run.json").exists() {
-            return Err(Failure::new(Kind::NotFound, format!("there is no run `{id}`")).hint("`recipe ls` lists the runs"));
+            return Err(Failure::new(Kind::NotFound, format!("there is no run `{id}`"))
+                .hint("`recipe ls` lists the runs"));
         }
         Ok(Self { id: id.to_owned(), path })
     }
@@ -143,7 +147,8 @@ impl RunFolder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(Failure::new(Kind::Io, "the runs cannot be listed").cause(error)),
         };
-        let folder = |path: PathBuf| Self { id: path.file_name().unwrap_or_default().to_string_lossy().into(), path };
+        let folder =
+            |path: PathBuf| Self { id: path.file_name().unwrap_or_default().to_string_lossy().into(), path };
         let mut all: Vec<_> = entries
             .flatten()
             .map(|entry| folder(entry.path()))
@@ -219,7 +224,10 @@ fn new_id(recipe: &Path) -> String {
     let _ = getrandom::fill(&mut random);
     let suffix: String = random.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect();
     let stem = recipe.file_stem().unwrap_or_default().to_string_lossy();
-    let stem: String =
-        stem.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).take(24).collect();
+    let stem: String = stem
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+        .take(24)
+        .collect();
     format!("{}-{suffix}", if stem.is_empty() { "run" } else { &stem })
 }

@@ -71,8 +71,11 @@ impl Journal {
     /// # Errors
     /// When the file cannot be made.
     pub fn create(folder: &Path, events: Events) -> io::Result<Self> {
-        let file =
-            std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(folder.join("journal.jsonl"))?;
+        let file = std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(folder.join("journal.jsonl"))?;
         Ok(Self { book: Arc::new(Mutex::new(Book { file, open: Vec::new() })), events })
     }
 
@@ -82,7 +85,8 @@ impl Journal {
     /// When that cannot be written down; it must not be made then.
     pub fn creating(&self, kind: &str, name: &str, detail: impl Into<String>) -> io::Result<()> {
         let detail = detail.into();
-        let change = Change::Creating { kind: kind.to_owned(), name: name.to_owned(), detail: detail.clone() };
+        let change =
+            Change::Creating { kind: kind.to_owned(), name: name.to_owned(), detail: detail.clone() };
         self.write(change)?;
         self.book().open.push((kind.to_owned(), name.to_owned()));
         self.events.emit(EventKind::ResourceCreated { kind: kind.into(), name: name.to_owned(), detail });

@@ -30,9 +30,12 @@ pub fn create(id: &str) -> Result<PathBuf, Failure> {
         .create(&path)
         .and_then(|()| fs_err::set_permissions(&path, PermissionsExt::from_mode(0o711)))
         .map_err(|error| {
-            Failure::new(Kind::TargetUnusable, format!("the scratch directory {} cannot be made", path.display()))
-                .hint(format!("set {BASE_VARIABLE} to a directory with room, on tmpfs where possible"))
-                .cause(error)
+            Failure::new(
+                Kind::TargetUnusable,
+                format!("the scratch directory {} cannot be made", path.display()),
+            )
+            .hint(format!("set {BASE_VARIABLE} to a directory with room, on tmpfs where possible"))
+            .cause(error)
         })?;
     Ok(path)
 }
@@ -42,7 +45,9 @@ fn base() -> PathBuf {
         return base.into();
     }
     let shm = Path::new("/dev/shm");
-    let free = statvfs(shm).map(|fs| fs.blocks_available() as u64 * fs.fragment_size() as u64);
-    let usable = free.is_ok_and(|free| free >= ENOUGH) && nix::unistd::access(shm, nix::unistd::AccessFlags::W_OK).is_ok();
+    #[cfg_attr(target_os = "linux", expect(clippy::useless_conversion, reason = "u32 on macOS"))]
+    let free = statvfs(shm).map(|fs| u64::from(fs.blocks_available()) * u64::from(fs.fragment_size()));
+    let usable = free.is_ok_and(|free| free >= ENOUGH)
+        && nix::unistd::access(shm, nix::unistd::AccessFlags::W_OK).is_ok();
     if usable { shm.to_owned() } else { std::env::temp_dir() }
 }

@@ -76,9 +76,8 @@ impl Secrets {
 pub fn random(length: usize) -> Result<String, Failure> {
     const LETTERS: &[u8; 64] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789ab";
     let mut bytes = vec![0_u8; length];
-    getrandom::fill(&mut bytes).map_err(|error| {
-        Failure::new(Kind::Io, format!("the system gives no random numbers: {error}"))
-    })?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Failure::new(Kind::Io, format!("the system gives no random numbers: {error}")))?;
     Ok(bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte % 64)])).collect())
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use rhai::{Array, Dynamic, Engine, FnPtr, Map};
 
-use crate::run::duration;
 use super::primitive::{Opt, Primitive, Type};
 use super::suggest;
+use crate::run::duration;
 use crate::run::{Failure, Kind};
 
 /// Characters of a title; the rest is in the recipe.
@@ -35,7 +35,11 @@ pub(super) struct Misfit {
 
 impl Arguments {
     /// Checks `values` against what `primitive` declares.
-    pub(super) fn read(primitive: &'static Primitive, values: Vec<Dynamic>, engine: &Engine) -> Result<Self, Misfit> {
+    pub(super) fn read(
+        primitive: &'static Primitive,
+        values: Vec<Dynamic>,
+        engine: &Engine,
+    ) -> Result<Self, Misfit> {
         let mut positional = Vec::with_capacity(values.len());
         let mut options = Map::new();
         for (argument, (param, value)) in primitive.params.iter().zip(values).enumerate() {
@@ -110,7 +114,8 @@ impl Arguments {
     /// A whole number.
     #[must_use]
     pub fn count(&self, name: &str) -> Option<usize> {
-        let given = self.get(name).and_then(|value| value.as_int().ok()).and_then(|n| usize::try_from(n).ok());
+        let given =
+            self.get(name).and_then(|value| value.as_int().ok()).and_then(|n| usize::try_from(n).ok());
         given.or_else(|| self.default(name).and_then(|text| text.parse().ok()))
     }
 
@@ -224,7 +229,9 @@ fn check(ty: Type, value: &Dynamic, engine: &Engine) -> Result<(), String> {
             found => found.is_ok(),
         },
         Type::Port => match value.as_int() {
-            Ok(n) if !(1..=65535).contains(&n) => return Err(format!("must be a port from 1 to 65535, got {n}")),
+            Ok(n) if !(1..=65535).contains(&n) => {
+                return Err(format!("must be a port from 1 to 65535, got {n}"));
+            }
             found => found.is_ok(),
         },
         Type::Duration if value.is_string() || value.is_int() || value.is_float() => {
@@ -246,7 +253,11 @@ fn check(ty: Type, value: &Dynamic, engine: &Engine) -> Result<(), String> {
             return check_values(value, ty, &|value| check(Type::Port, value, engine).is_ok(), engine);
         }
     };
-    if fits { Ok(()) } else { Err(format!("must be {}, got {}", article(&ty.to_string()), describe(value, engine))) }
+    if fits {
+        Ok(())
+    } else {
+        Err(format!("must be {}, got {}", article(&ty.to_string()), describe(value, engine)))
+    }
 }
 
 fn check_items(value: &Dynamic, item: Type, what: &str, engine: &Engine) -> Result<(), String> {
@@ -259,7 +270,12 @@ fn check_items(value: &Dynamic, item: Type, what: &str, engine: &Engine) -> Resu
     }
 }
 
-fn check_values(value: &Dynamic, ty: Type, fits: &dyn Fn(&Dynamic) -> bool, engine: &Engine) -> Result<(), String> {
+fn check_values(
+    value: &Dynamic,
+    ty: Type,
+    fits: &dyn Fn(&Dynamic) -> bool,
+    engine: &Engine,
+) -> Result<(), String> {
     let Some(map) = value.read_lock::<Map>() else {
         return Err(format!("must be a {ty}, got {}", describe(value, engine)));
     };
@@ -284,10 +300,18 @@ fn describe(value: &Dynamic, engine: &Engine) -> String {
         "Fn" => "closure",
         name => name,
     };
-    if is_scalar(value) && !value.is_string() { format!("{value} ({})", article(name)) } else { article(name) }
+    if is_scalar(value) && !value.is_string() {
+        format!("{value} ({})", article(name))
+    } else {
+        article(name)
+    }
 }
 
 fn article(noun: &str) -> String {
     let vowel = noun.starts_with(['a', 'e', 'i', 'o', 'u', 'A', 'E', 'I', 'O']);
-    if noun.starts_with('"') { format!("one of {noun}") } else { format!("{} {noun}", if vowel { "an" } else { "a" }) }
+    if noun.starts_with('"') {
+        format!("one of {noun}")
+    } else {
+        format!("{} {noun}", if vowel { "an" } else { "a" })
+    }
 }

@@ -101,15 +101,15 @@ impl Call {
     }
 
     /// Runs `work` as a step of the script's own work; calls it makes are part of it.
-    pub(crate) fn as_step<T>(
+    pub(crate) fn run_as_step<T>(
         self,
         work: impl FnOnce(&Self) -> Result<T, Box<EvalAltResult>>,
     ) -> Result<T, Box<EvalAltResult>> {
-        self.as_step_of(StepKind::Primitive, String::new(), work)
+        self.run_as(StepKind::Primitive, String::new(), work)
     }
 
-    /// As [`Call::as_step`], with a role and a title.
-    pub(crate) fn as_step_of<T>(
+    /// As [`Call::run_as_step`], with a role and a title.
+    pub(crate) fn run_as<T>(
         self,
         kind: StepKind,
         title: String,
@@ -148,11 +148,6 @@ impl Call {
             tokio::time::sleep(time).await;
             Ok(())
         })
-    }
-
-    /// An error in one line.
-    pub(crate) fn describe(&self, error: &EvalAltResult) -> String {
-        one_line(error)
     }
 
     /// Runs a primitive as a step.
@@ -223,7 +218,7 @@ pub(super) fn is_cancelled(error: &EvalAltResult) -> bool {
 }
 
 /// An error in one line, for lists.
-pub(super) fn one_line(error: &EvalAltResult) -> String {
+pub(crate) fn one_line(error: &EvalAltResult) -> String {
     match failure_of(error) {
         Some(failure) => failure.message.lines().next().unwrap_or_default().to_owned(),
         None => super::diagnostic::message(error.unwrap_inner()),
@@ -232,7 +227,8 @@ pub(super) fn one_line(error: &EvalAltResult) -> String {
 
 /// A panic as a failure: a bug in recipe, not in the recipe.
 pub(super) fn bug(panic: &(dyn Any + Send)) -> Failure {
-    let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    let said =
+        panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     let place = PANIC_PLACE.take().map(|place| format!(" at {place}")).unwrap_or_default();
     Failure::new(Kind::Bug, format!("recipe itself went wrong{place}: {}", said.unwrap_or("no message")))
         .hint("this is a bug in recipe, not in your script; please report it together with the run's folder")

@@ -20,11 +20,18 @@ pub(super) fn unknown_functions(engine: &Engine, sources: &Sources) -> Vec<Diagn
     for (key, ast) in sources.trees() {
         let own: HashSet<_> = ast.iter_functions().map(|function| function.name.to_owned()).collect();
         let known = |name: &str| {
-            own.contains(name) || LANGUAGE.contains(&name) || native.binary_search_by(|f| f.as_str().cmp(name)).is_ok()
+            own.contains(name)
+                || LANGUAGE.contains(&name)
+                || native.binary_search_by(|f| f.as_str().cmp(name)).is_ok()
         };
         syntax::calls(&ast, &mut |call| {
             // A method may be a closure in a map, a module is checked on its own.
-            if call.is_method || call.is_qualified || call.is_operator || known(call.name) || call.name.contains('$') {
+            if call.is_method
+                || call.is_qualified
+                || call.is_operator
+                || known(call.name)
+                || call.name.contains('$')
+            {
                 return;
             }
             let candidates = native.iter().chain(&own).map(String::as_str);

@@ -8,12 +8,12 @@ use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceCode};
 use rhai::{EvalAltResult, ParseErrorType, Position};
 
 use super::failure::failure_of;
-use super::host::{Host, Table};
+use super::host::Host;
 use super::parallel::GroupFailure;
 use super::sources::{CompileError, Sources};
 use super::{explain, suggest};
-use crate::run::{Excerpt, Failure, Kind};
 use crate::run::event::SourcePosition;
+use crate::run::{Excerpt, Failure, Kind, failure};
 
 /// One error with everything that belongs to it.
 #[derive(Debug, Default)]
@@ -86,7 +86,9 @@ impl Diagnostic {
         let list = |text: &mut String, title: &str, lines: &[String]| {
             if !lines.is_empty() {
                 text.push_str(&format!("  {title}\n"));
-                lines.iter().for_each(|line| text.push_str(&format!("    {line}\n")));
+                for line in lines {
+                    text.push_str(&format!("    {line}\n"));
+                }
             }
         };
         let trace: Vec<_> = self.trace.iter().map(|(at, what)| format!("{at}  {what}")).collect();
@@ -106,11 +108,13 @@ impl Diagnostic {
 
 impl From<Failure> for Diagnostic {
     fn from(failure: Failure) -> Self {
+        let (message, causes) = (failure.to_string(), failure.causes());
+        let failure = failure::Parts::from(failure);
         let mut diagnostic = Self {
-            message: failure.to_string(),
+            message,
             code: failure.kind.name().to_owned(),
             kind: Some(failure.kind),
-            causes: failure.causes(),
+            causes,
             position: failure.position,
             hint: failure.hint,
             evidence: failure.evidence,
@@ -186,33 +190,27 @@ impl Walk<'_> {
     fn finish(mut self, error: &EvalAltResult) -> Diagnostic {
         self.diagnostic.trace.reverse();
         let sources = &self.host.sources;
-        match failure_of(error) {
-            Some(failure) => {
-                let Diagnostic { trace, others, cancelled, branch, .. } = self.diagnostic;
-                let mut diagnostic = Diagnostic { trace, others, cancelled, ..Diagnostic::from(failure) };
-                if diagnostic.branch.is_empty() {
-                    diagnostic.branch = branch;
-                }
-                // The place in the script comes before places in other files.
-                let elsewhere = std::mem::take(&mut diagnostic.marks);
-                diagnostic.mark_position(sources);
-                diagnostic.marks.extend(elsewhere);
-                diagnostic
+        if let Some(failure) = failure_of(error) {
+            let Diagnostic { trace, others, cancelled, branch, .. } = self.diagnostic;
+            let mut diagnostic = Diagnostic { trace, others, cancelled, ..Diagnostic::from(failure) };
+            if diagnostic.branch.is_empty() {
+                diagnostic.branch = branch;
             }
-            None => {
-                let in_branch = !self.diagnostic.branch.is_empty();
-                let table = explain::Known::of(&self.host.engine, sources, &self.source);
-                let (message, hint) = explain::script_error(error, &table, in_branch);
-                self.diagnostic.message = message;
-                self.diagnostic.hint = hint;
-                "script".clone_into(&mut self.diagnostic.code);
-                if !error.position().is_none() {
-                    self.diagnostic.position = Some(sources.position(&self.source, error.position()));
-                }
-                self.diagnostic.mark_position(sources);
-                self.diagnostic
-            }
+            // The place in the script comes before places in other files.
+            let elsewhere = std::mem::take(&mut diagnostic.marks);
+            diagnostic.mark_position(sources);
+            diagnostic.marks.extend(elsewhere);
+            return diagnostic;
         }
+        let in_branch = !self.diagnostic.branch.is_empty();
+        let known = explain::Known::of(&self.host.engine, sources, &self.source);
+        (self.diagnostic.message, self.diagnostic.hint) = explain::script_error(error, &known, in_branch);
+        "script".clone_into(&mut self.diagnostic.code);
+        if !error.position().is_none() {
+            self.diagnostic.position = Some(sources.position(&self.source, error.position()));
+        }
+        self.diagnostic.mark_position(sources);
+        self.diagnostic
     }
 }
 
@@ -232,10 +230,12 @@ impl Diagnostic {
 }
 
 /// Explains why a recipe does not compile.
-pub(super) fn compile(sources: &Sources, error: CompileError, _table: Table) -> Diagnostic {
+pub(super) fn compile(sources: &Sources, error: &CompileError) -> Diagnostic {
     let (message, hint) = match &*error.error {
         EvalAltResult::ErrorParsing(kind, _) => explain::parse_error(kind),
-        EvalAltResult::ErrorModuleNotFound(why, _) if error.imports.is_empty() && error.error.position().is_none() => {
+        EvalAltResult::ErrorModuleNotFound(why, _)
+            if error.imports.is_empty() && error.error.position().is_none() =>
+        {
             (why.clone(), Some("name an existing recipe, such as recipes/datastorage.rhai".to_owned()))
         }
         EvalAltResult::ErrorModuleNotFound(why, _) => {
@@ -250,7 +250,12 @@ pub(super) fn compile(sources: &Sources, error: CompileError, _table: Table) -> 
         hint,
         code: "syntax".to_owned(),
         position: (!at.is_none()).then(|| sources.position(&error.file, at)),
-        trace: error.imports.iter().rev().map(|(file, at)| (sources.position(file, *at), "import".to_owned())).collect(),
+        trace: error
+            .imports
+            .iter()
+            .rev()
+            .map(|(file, at)| (sources.position(file, *at), "import".to_owned()))
+            .collect(),
         ..Diagnostic::default()
     };
     diagnostic.mark_position(sources);
@@ -311,7 +316,11 @@ impl std::error::Error for View<'_> {}
 
 impl miette::Diagnostic for View<'_> {
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.diagnostic.hint.as_ref().filter(|_| self.main).map(|hint| Box::new(hint) as Box<dyn fmt::Display>)
+        self.diagnostic
+            .hint
+            .as_ref()
+            .filter(|_| self.main)
+            .map(|hint| Box::new(hint) as Box<dyn fmt::Display>)
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
@@ -345,7 +354,11 @@ impl SourceCode for Mark {
 }
 
 /// `suggest` for what does not exist.
-pub(super) fn unknown<'a>(what: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> (String, Option<String>) {
+pub(super) fn unknown<'a>(
+    what: &str,
+    name: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> (String, Option<String>) {
     let hint = suggest::nearest(name, known).map(|near| format!("did you mean `{near}`?"));
     (format!("unknown {what} `{name}`"), hint)
 }

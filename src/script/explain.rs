@@ -39,12 +39,18 @@ fn is_word(name: &str) -> bool {
 }
 
 /// Message and hint for an error of a running script that no primitive made.
-pub(super) fn script_error(error: &EvalAltResult, known: &Known, in_branch: bool) -> (String, Option<String>) {
+pub(super) fn script_error(
+    error: &EvalAltResult,
+    known: &Known,
+    in_branch: bool,
+) -> (String, Option<String>) {
     use EvalAltResult as E;
     match error {
         E::ErrorFunctionNotFound(signature, _) => function_not_found(signature, known),
         E::ErrorVariableNotFound(name, _) => (format!("unknown variable `{name}`"), None),
-        E::ErrorAssignmentToConstant(name, _) if in_branch && !known.declares_constant(name) => captured(name),
+        E::ErrorAssignmentToConstant(name, _) if in_branch && !known.declares_constant(name) => {
+            captured(name)
+        }
         E::ErrorNonPureMethodCallOnConstant(method, _) if in_branch => (
             format!("`{method}` would change a captured variable, which is read-only in a branch"),
             Some(SNAPSHOT.to_owned()),
@@ -80,30 +86,42 @@ fn function_not_found(signature: &str, known: &Known) -> (String, Option<String>
     };
     if name.starts_with("anon$") {
         let count = if arguments.is_empty() { 0 } else { arguments.split(", ").count() };
-        let message = format!("a closure was called with {count} argument{}", if count == 1 { "" } else { "s" });
-        return (message, Some("it declares another number of parameters between its bars, `|x| ..`".to_owned()));
+        let message =
+            format!("a closure was called with {count} argument{}", if count == 1 { "" } else { "s" });
+        return (
+            message,
+            Some("it declares another number of parameters between its bars, `|x| ..`".to_owned()),
+        );
     }
     if name.contains("::") || !known.functions.iter().any(|function| function == name) {
         return unknown("function", name, known.functions.iter().map(String::as_str));
     }
     let given = readable(arguments);
     let given = if given.is_empty() { "without arguments".to_owned() } else { format!("with ({given})") };
-    (format!("`{name}` cannot be called {given}"), Some(format!("`recipe doc {name}` shows how it is called")))
+    (
+        format!("`{name}` cannot be called {given}"),
+        Some(format!("`recipe doc {name}` shows how it is called")),
+    )
 }
 
 /// Message and hint for an error in the text of a script.
 pub(super) fn parse_error(kind: &ParseErrorType) -> (String, Option<String>) {
     match kind {
         ParseErrorType::VariableUndefined(name) => (format!("unknown variable `{name}`"), None),
-        ParseErrorType::ModuleUndefined(name) => {
-            (format!("unknown module `{name}`"), Some(format!("import it first: import \"{name}\" as {name};")))
-        }
+        ParseErrorType::ModuleUndefined(name) => (
+            format!("unknown module `{name}`"),
+            Some(format!("import it first: import \"{name}\" as {name};")),
+        ),
         ParseErrorType::Reserved(word) => (
             format!("`{word}` is a reserved word"),
             Some(match word.as_str() {
-                "spawn" | "async" | "go" | "thread" => "to run something beside the script write start(\"name\", || ..)".to_owned(),
+                "spawn" | "async" | "go" | "thread" => {
+                    "to run something beside the script write start(\"name\", || ..)".to_owned()
+                }
                 "await" => "write task.join()".to_owned(),
-                _ => format!("choose another name; as the key of a map it can be quoted: #{{\"{word}\": ..}}"),
+                _ => {
+                    format!("choose another name; as the key of a map it can be quoted: #{{\"{word}\": ..}}")
+                }
             }),
         ),
         ParseErrorType::UnexpectedEOF => {

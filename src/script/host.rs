@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use rhai::packages::Package;
-use rhai::{AST, Dynamic, Engine, EvalAltResult, FnPtr, NativeCallContext, OptimizationLevel, Position, Scope};
+use rhai::{
+    AST, Dynamic, Engine, EvalAltResult, FnPtr, NativeCallContext, OptimizationLevel, Position, Scope,
+};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -88,12 +90,12 @@ impl Program {
     ///
     /// # Errors
     /// The first file that cannot be read or compiled, with its imports.
-    pub fn compile(table: Table, path: &Path) -> Result<Self, Diagnostic> {
+    pub fn compile(table: Table, path: &Path) -> Result<Self, Box<Diagnostic>> {
         let sources = Sources::default();
         let engine = Arc::new(engine(table, &sources));
         match sources.compile(&engine, path) {
             Ok(ast) => Ok(Self { engine, sources, main: super::sources::key(path), ast, table }),
-            Err(error) => Err(super::diagnostic::compile(&sources, *error, table)),
+            Err(error) => Err(Box::new(super::diagnostic::compile(&sources, &error))),
         }
     }
 }
@@ -183,9 +185,8 @@ impl Host {
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 host.engine.run_ast_with_scope(&mut Scope::new(), &ast).map(|()| Dynamic::UNIT)
             }));
-            let result = result.unwrap_or_else(|panic| {
-                Err(failure::raise(bug(panic.as_ref()), Position::NONE))
-            });
+            let result =
+                result.unwrap_or_else(|panic| Err(failure::raise(bug(panic.as_ref()), Position::NONE)));
             let result = match result.map_err(|error| *error) {
                 Ok(_) | Err(EvalAltResult::Exit(..)) => Ok(Dynamic::UNIT),
                 Err(error) => Err(error.into()),
@@ -209,8 +210,15 @@ impl Host {
             let branch = Branch::main(host.clone(), token);
             let mut first = Ok(());
             loop {
-                let Some(hook) = host.on_exit.lock().unwrap_or_else(PoisonError::into_inner).pop() else { break };
-                let started = Started { kind: StepKind::Phase, primitive: "on_exit", title: String::new(), waits_for: None };
+                let Some(hook) = host.on_exit.lock().unwrap_or_else(PoisonError::into_inner).pop() else {
+                    break;
+                };
+                let started = Started {
+                    kind: StepKind::Phase,
+                    primitive: "on_exit",
+                    title: String::new(),
+                    waits_for: None,
+                };
                 let step = started.emit(&branch, Some(hook.call.position.clone()));
                 let within = branch.within(step);
                 #[expect(deprecated, reason = "as above")]
@@ -221,7 +229,11 @@ impl Host {
                     (Err(error), Ok(())) => first = Err(error),
                     (Err(error), Err(_)) => {
                         let text = format!("on_exit failed: {}", one_line(&error));
-                        host.events.emit(EventKind::Message { level: Level::Warning, branch: "".into(), text });
+                        host.events.emit(EventKind::Message {
+                            level: Level::Warning,
+                            branch: "".into(),
+                            text,
+                        });
                     }
                     (Ok(_), _) => {}
                 }

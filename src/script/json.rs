@@ -24,7 +24,6 @@ pub fn to_json(value: &Dynamic) -> Value {
 }
 
 /// JSON as a script's value. Numbers too large for an int become floats.
-#[must_use]
 pub fn from_json(value: &Value) -> Dynamic {
     match value {
         Value::Null => Dynamic::UNIT,

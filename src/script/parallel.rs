@@ -84,7 +84,16 @@ impl<'a> Group<'a> {
         let parent = call.step.id().map_or_else(|| call.branch.clone(), |step| call.branch.within(step));
         let token = parent.token.child_token();
         let slots = work.iter().map(|_| Mutex::new(Slot::Open)).collect();
-        Self { call, context, parent, token, work, slots, next: AtomicUsize::new(0), failures: AtomicUsize::new(0) }
+        Self {
+            call,
+            context,
+            parent,
+            token,
+            work,
+            slots,
+            next: AtomicUsize::new(0),
+            failures: AtomicUsize::new(0),
+        }
     }
 
     fn run(self, max: Option<usize>) -> Result<Vec<Dynamic>, Box<EvalAltResult>> {
@@ -99,7 +108,10 @@ impl<'a> Group<'a> {
                 }
                 let stack = thread::Builder::new().stack_size(STACK);
                 let started = Slots::take().and_then(|slot| {
-                    stack.spawn_scoped(scope, || self.drain(slot)).map(drop).map_err(|error| error.to_string())
+                    stack
+                        .spawn_scoped(scope, || self.drain(slot))
+                        .map(drop)
+                        .map_err(|error| error.to_string())
                 });
                 if let Err(why) = started {
                     refused = Some(why);
@@ -120,13 +132,23 @@ impl<'a> Group<'a> {
         loop {
             let i = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(work) = self.work.get(i) else { return };
-            let path = format!("{}{}{}", self.parent.path, if self.parent.path.is_empty() { "" } else { "/" }, work.name);
+            let path = format!(
+                "{}{}{}",
+                self.parent.path,
+                if self.parent.path.is_empty() { "" } else { "/" },
+                work.name
+            );
             let position = Some(self.call.position.clone());
-            let started =
-                Started { kind: StepKind::Branch, primitive: self.call.primitive, title: work.name.clone(), waits_for: None };
+            let started = Started {
+                kind: StepKind::Branch,
+                primitive: self.call.primitive,
+                title: work.name.clone(),
+                waits_for: None,
+            };
             let step = started.emit_in(&self.parent, path.into(), position);
             let slot = if self.token.is_cancelled() {
-                let skipped = EventKind::StepFinished { step, outcome: Outcome::Skipped, cache: None, error: None };
+                let skipped =
+                    EventKind::StepFinished { step, outcome: Outcome::Skipped, cache: None, error: None };
                 self.parent.host.events.emit(skipped);
                 Slot::Cancelled
             } else {

@@ -132,7 +132,12 @@ impl Opt {
 
     /// An option with a default value.
     #[must_use]
-    pub const fn with_default(name: &'static str, ty: Type, default: &'static str, doc: &'static str) -> Self {
+    pub const fn with_default(
+        name: &'static str,
+        ty: Type,
+        default: &'static str,
+        doc: &'static str,
+    ) -> Self {
         Self { name, ty, default: Some(default), doc }
     }
 }

@@ -19,11 +19,15 @@ pub(super) fn register(engine: &mut Engine, primitive: &'static Primitive) {
     let (least, most) = primitive.arity();
     for count in least..=most {
         let types = vec![TypeId::of::<Dynamic>(); count];
-        engine.register_raw_fn(primitive.name, types, move |context: NativeCallContext, values: &mut [&mut Dynamic]| {
-            // Copied, not taken: in `handle.method()` the first is the variable itself.
-            let values = values.iter().map(|value| value.flatten_clone()).collect();
-            invoke(primitive, &context, values)
-        });
+        engine.register_raw_fn(
+            primitive.name,
+            types,
+            move |context: NativeCallContext, values: &mut [&mut Dynamic]| {
+                // Copied, not taken: in `handle.method()` the first is the variable itself.
+                let values = values.iter().map(|value| value.flatten_clone()).collect();
+                invoke(primitive, &context, values)
+            },
+        );
     }
 }
 

@@ -32,12 +32,20 @@ impl ModuleResolver for Resolver {
     ) -> Result<Shared<Module>, Box<EvalAltResult>> {
         let file = module_path(importer, path);
         let key = key(&file);
-        let loaded = self.modules.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default().clone();
+        let loaded = self
+            .modules
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(key.clone())
+            .or_default()
+            .clone();
         // Cycles of literal imports are refused before anything runs, so that
         // only an import by a computed path could wait for itself here.
         let Ok(mut module) = loaded.try_lock().or_else(|error| match error {
             std::sync::TryLockError::Poisoned(poisoned) => Ok(poisoned.into_inner()),
-            std::sync::TryLockError::WouldBlock if LOADING.with_borrow(|loading| loading.contains(&key)) => Err(()),
+            std::sync::TryLockError::WouldBlock if LOADING.with_borrow(|loading| loading.contains(&key)) => {
+                Err(())
+            }
             std::sync::TryLockError::WouldBlock => Ok(loaded.lock().unwrap_or_else(PoisonError::into_inner)),
         }) else {
             return Err(EvalAltResult::ErrorRuntime(format!("`{path}` imports itself").into(), at).into());
@@ -52,7 +60,7 @@ impl ModuleResolver for Resolver {
         })?;
         LOADING.with_borrow_mut(|loading| loading.push(key.clone()));
         let evaluated = Module::eval_ast_as_new(Scope::new(), &ast, engine);
-        LOADING.with_borrow_mut(|loading| loading.pop());
+        LOADING.with_borrow_mut(Vec::pop);
         let mut evaluated = evaluated.map_err(in_module)?;
         evaluated.set_id(key.as_str());
         Ok(module.insert(evaluated.into()).clone())

@@ -75,9 +75,14 @@ impl Sources {
             let file = module_path(Some(&key), &module);
             imports.push((key.clone(), at));
             if imports.iter().any(|(importer, _)| *importer == self::key(&file)) {
-                let chain: Vec<_> = imports.iter().map(|(importer, _)| self.display(importer).to_string()).collect();
+                let chain: Vec<_> =
+                    imports.iter().map(|(importer, _)| self.display(importer).to_string()).collect();
                 let cycle = format!("import cycle: {} → {}", chain.join(" → "), display(&file));
-                return Err(fail(EvalAltResult::ErrorRuntime(cycle.into(), at).into(), &key, &imports[..imports.len() - 1]));
+                return Err(fail(
+                    EvalAltResult::ErrorRuntime(cycle.into(), at).into(),
+                    &key,
+                    &imports[..imports.len() - 1],
+                ));
             }
             self.compile_in(engine, &file, imports)?;
             imports.pop();

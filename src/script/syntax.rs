@@ -18,7 +18,9 @@ pub(super) struct FunctionCall<'a> {
 pub(super) fn calls(ast: &AST, visit: &mut dyn FnMut(FunctionCall<'_>)) {
     walk(ast, &mut |node| {
         let (call, at, is_method) = match node {
-            ASTNode::Stmt(Stmt::FnCall(call, at)) | ASTNode::Expr(Expr::FnCall(call, at)) => (call, *at, false),
+            ASTNode::Stmt(Stmt::FnCall(call, at)) | ASTNode::Expr(Expr::FnCall(call, at)) => {
+                (call, *at, false)
+            }
             ASTNode::Expr(Expr::MethodCall(call, at)) => (call, *at, true),
             _ => return,
         };

@@ -56,7 +56,10 @@ impl Task {
         let task = Self(Arc::new(Inner { name, step, done, result, joined, source, at: call.at }));
 
         let closure = snapshot(closure);
-        #[expect(deprecated, reason = "Rhai marks what it calls volatile as deprecated; the version is pinned")]
+        #[expect(
+            deprecated,
+            reason = "Rhai marks what it calls volatile as deprecated; the version is pinned"
+        )]
         let stored = context.store_data();
         let (call, this) = (call.clone(), task.clone());
         let sequential = parent.host.sequential;
@@ -70,7 +73,8 @@ impl Task {
             let context = stored.create_context(&engine);
             let result = run_branch(&branch, &call, || closure.call_raw(&context, None, []));
             finish_step(&branch.host, step, None, &result);
-            *this.0.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result.map(Dynamic::flatten));
+            *this.0.result.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some(result.map(Dynamic::flatten));
             let _ = finished.send(true);
         });
         let thread = thread.map_err(|error| refused(&refusing, &error.to_string()))?;
@@ -101,9 +105,8 @@ impl Task {
 
     fn take(&self, call: &Call) -> Result<Dynamic, Box<EvalAltResult>> {
         let mut slot = self.0.result.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = |what: &str| {
-            call.raise(Failure::new(Kind::Script, format!("task `{}` {what}", self.0.name)))
-        };
+        let told =
+            |what: &str| call.raise(Failure::new(Kind::Script, format!("task `{}` {what}", self.0.name)));
         match slot.take() {
             Some(Ok(value)) => {
                 *slot = Some(Ok(value.clone()));

@@ -25,7 +25,8 @@ const TOLD: usize = 300;
 pub fn client(url: &str) -> Result<reqwest::Client, reqwest::Error> {
     static WORLD: OnceLock<reqwest::Client> = OnceLock::new();
     static LOOPBACK: OnceLock<reqwest::Client> = OnceLock::new();
-    let local = ["http://127.0.0.1", "http://localhost", "http://[::1]"].iter().any(|start| url.starts_with(start));
+    let local =
+        ["http://127.0.0.1", "http://localhost", "http://[::1]"].iter().any(|start| url.starts_with(start));
     let kept = if local { &LOOPBACK } else { &WORLD };
     if let Some(client) = kept.get() {
         return Ok(client.clone());
@@ -43,8 +44,9 @@ pub fn client(url: &str) -> Result<reqwest::Client, reqwest::Error> {
 /// What went wrong, or the status and the beginning of the body.
 pub async fn probe(url: &str, expected: RangeInclusive<u16>) -> Result<(), String> {
     let asked = async { if url.starts_with("http://") { get_plain(url).await } else { get(url).await } };
-    let (status, body) =
-        tokio::time::timeout(PROBE_TIMEOUT, asked).await.map_err(|_| "it did not answer in 5 s".to_owned())??;
+    let (status, body) = tokio::time::timeout(PROBE_TIMEOUT, asked)
+        .await
+        .map_err(|_| "it did not answer in 5 s".to_owned())??;
     if expected.contains(&status.as_u16()) {
         return Ok(());
     }
@@ -64,7 +66,8 @@ async fn get_plain(url: &str) -> Result<(StatusCode, String), String> {
 }
 
 async fn get(url: &str) -> Result<(StatusCode, String), String> {
-    let response = client(url).map_err(|error| root(&error))?.get(url).send().await.map_err(|error| root(&error))?;
+    let response =
+        client(url).map_err(|error| root(&error))?.get(url).send().await.map_err(|error| root(&error))?;
     let status = response.status();
     Ok((status, response.text().await.map_err(|error| root(&error))?))
 }

@@ -138,7 +138,12 @@ pub trait Target: Send + Sync {
     ) -> Result<Postgres, Failure>;
 
     /// Starts Redis and waits until it answers.
-    async fn deploy_redis(&self, step: &Step, cluster: &Cluster, request: RedisRequest) -> Result<Redis, Failure>;
+    async fn deploy_redis(
+        &self,
+        step: &Step,
+        cluster: &Cluster,
+        request: RedisRequest,
+    ) -> Result<Redis, Failure>;
 
     /// Starts a service without waiting for it.
     async fn deploy_service(

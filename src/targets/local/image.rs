@@ -10,7 +10,8 @@ use crate::targets::{Image, ImageRequest};
 impl Local {
     pub(super) async fn build(&self, step: &Step, request: ImageRequest) -> Result<Image, Failure> {
         if let Some(dockerfile) = &request.dockerfile {
-            let what = format!("the target `local` has no container engine to build {} with", dockerfile.display());
+            let what =
+                format!("the target `local` has no container engine to build {} with", dockerfile.display());
             return Err(Failure::new(Kind::Unsupported, what).hint(
                 "say how the program is built on this machine, as in \
                  #{ build: \"cargo build --release\", binary: \"target/release/NAME\" }; \
@@ -18,8 +19,9 @@ impl Local {
             ));
         }
         let Some(binary) = &request.binary else {
-            return Err(Failure::new(Kind::Usage, "it is not said which program the image runs")
-                .hint("give the option `binary`, the path of a program, and `build`, the command that builds it"));
+            return Err(Failure::new(Kind::Usage, "it is not said which program the image runs").hint(
+                "give the option `binary`, the path of a program, and `build`, the command that builds it",
+            ));
         };
         if let Some(build) = &request.build {
             step.waiting(build.as_str());
@@ -30,7 +32,8 @@ impl Local {
                 ..Command::default()
             };
             let built = self.children.run(&command, |stream, line| step.output(stream, line)).await;
-            let built = built.map_err(|error| Failure::new(Kind::Io, "`sh` cannot be executed").cause(error))?;
+            let built =
+                built.map_err(|error| Failure::new(Kind::Io, "`sh` cannot be executed").cause(error))?;
             if !built.status.success() {
                 let what = format!("the build command ended with {}: {build}", describe(built.status));
                 return Err(Failure::new(Kind::Command, what).evidence(built.tail(20)));
@@ -38,8 +41,13 @@ impl Local {
         }
         let binary = request.workspace.join(binary);
         let digest = digest(&binary).await.map_err(|error| {
-            let failure = Failure::new(Kind::NotFound, format!("there is no program {}", binary.display())).cause(error);
-            let hint = if request.build.is_some() { "the build command ran, but made no such file" } else { "build it first, or give the option `build`" };
+            let failure = Failure::new(Kind::NotFound, format!("there is no program {}", binary.display()))
+                .cause(error);
+            let hint = if request.build.is_some() {
+                "the build command ran, but made no such file"
+            } else {
+                "build it first, or give the option `build`"
+            };
             failure.hint(hint)
         })?;
         Ok(Image { name: request.name.into(), binary: Some(binary), digest: digest.into() })

@@ -16,8 +16,8 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 
 use super::{
-    Cluster, ClusterRequest, Executed, Image, ImageRequest, Postgres, PostgresRequest, Redis, RedisRequest, Service,
-    ServiceRequest, Target,
+    Cluster, ClusterRequest, Executed, Image, ImageRequest, Postgres, PostgresRequest, Redis, RedisRequest,
+    Service, ServiceRequest, Target,
 };
 use crate::run::child::Children;
 use crate::run::{Failure, Journal, Kind, RunFolder, Secrets, Step};
@@ -97,7 +97,12 @@ impl Target for Local {
         self.start_postgres(step, request).await
     }
 
-    async fn deploy_redis(&self, step: &Step, _cluster: &Cluster, request: RedisRequest) -> Result<Redis, Failure> {
+    async fn deploy_redis(
+        &self,
+        step: &Step,
+        _cluster: &Cluster,
+        request: RedisRequest,
+    ) -> Result<Redis, Failure> {
         self.start_redis(step, request).await
     }
 
@@ -137,12 +142,12 @@ impl Target for Local {
 fn supervisor_failure(error: SupervisorError) -> Failure {
     use crate::supervise::Failure as Refusal;
     let kind = match &error {
-        SupervisorError::Refused(Refusal::PortTaken { .. } | Refusal::PortRefused { .. } | Refusal::NoPort { .. }) => {
-            Kind::PortTaken
-        }
-        SupervisorError::Refused(Refusal::NoProgram { .. } | Refusal::NoDirectory { .. } | Refusal::NoInterpreter { .. }) => {
-            Kind::NotFound
-        }
+        SupervisorError::Refused(
+            Refusal::PortTaken { .. } | Refusal::PortRefused { .. } | Refusal::NoPort { .. },
+        ) => Kind::PortTaken,
+        SupervisorError::Refused(
+            Refusal::NoProgram { .. } | Refusal::NoDirectory { .. } | Refusal::NoInterpreter { .. },
+        ) => Kind::NotFound,
         SupervisorError::Refused(Refusal::NameTaken { .. }) => Kind::Usage,
         _ => Kind::Io,
     };

@@ -36,7 +36,11 @@ const SETTINGS: [(&str, &str); 8] = [
 const PORT_ATTEMPTS: usize = 3;
 
 impl Local {
-    pub(super) async fn start_postgres(&self, step: &Step, request: PostgresRequest) -> Result<Postgres, Failure> {
+    pub(super) async fn start_postgres(
+        &self,
+        step: &Step,
+        request: PostgresRequest,
+    ) -> Result<Postgres, Failure> {
         let programs = find_postgres()?;
         mention_other_version(step, &programs, &request.image);
         let user = unprivileged(&["postgres"]);
@@ -90,13 +94,15 @@ impl Local {
         let initdb = self.children.run(&command, |stream, line| step.output(stream, line)).await;
         let removed = std::fs::remove_file(&password_file);
         let initdb = initdb.map_err(|error| {
-            Failure::new(Kind::TargetUnusable, format!("{} cannot be executed", programs.initdb.display())).cause(error)
+            Failure::new(Kind::TargetUnusable, format!("{} cannot be executed", programs.initdb.display()))
+                .cause(error)
         })?;
         if !initdb.status.success() {
             let evidence = initdb.tail(8);
             let full = evidence.iter().any(|line| line.contains("No space left on device"));
             let failure =
-                Failure::new(Kind::Command, format!("initdb ended with {}", describe(initdb.status))).evidence(evidence);
+                Failure::new(Kind::Command, format!("initdb ended with {}", describe(initdb.status)))
+                    .evidence(evidence);
             return Err(if full {
                 let variable = crate::run::scratch::BASE_VARIABLE;
                 failure.hint(format!(
@@ -142,7 +148,10 @@ impl Local {
             user: request.user.clone(),
             password: password.to_owned(),
             database: request.database.clone(),
-            workload: Arc::new(PostgresProcess { process: process.clone(), config: maintenance(port, request, password) }),
+            workload: Arc::new(PostgresProcess {
+                process: process.clone(),
+                config: maintenance(port, request, password),
+            }),
         }));
         postgres.0.workload.ready(step, request.timeout).await?;
         Ok((process, postgres))
@@ -152,13 +161,19 @@ impl Local {
     pub(super) fn home(&self, name: &str, user: Option<User>) -> Result<PathBuf, Failure> {
         let home = self.scratch.join(name);
         let failed = |error| {
-            Failure::new(Kind::Io, format!("the directory of `{name}` cannot be made below {}", self.scratch.display()))
-                .cause(error)
+            Failure::new(
+                Kind::Io,
+                format!("the directory of `{name}` cannot be made below {}", self.scratch.display()),
+            )
+            .cause(error)
         };
         match fs_err::create_dir(&home) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                return Err(Failure::new(Kind::Usage, format!("there is a `{name}` in this environment already"))
-                    .hint("give one of them another name with the option `name`"));
+                return Err(Failure::new(
+                    Kind::Usage,
+                    format!("there is a `{name}` in this environment already"),
+                )
+                .hint("give one of them another name with the option `name`"));
             }
             made => made.map_err(failed)?,
         }
@@ -195,7 +210,11 @@ fn arguments(home: &Path, port: u16, settings: &BTreeMap<String, String>) -> Vec
 /// PostgreSQL reads `PG*` and locale variables, which must not be the caller's.
 fn environment() -> BTreeMap<String, String> {
     let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".to_owned());
-    BTreeMap::from([("PATH".to_owned(), path), ("LC_ALL".to_owned(), "C".to_owned()), ("TZ".to_owned(), "UTC".to_owned())])
+    BTreeMap::from([
+        ("PATH".to_owned(), path),
+        ("LC_ALL".to_owned(), "C".to_owned()),
+        ("TZ".to_owned(), "UTC".to_owned()),
+    ])
 }
 
 async fn create_database(process: &LocalProcess, postgres: &Postgres) -> Result<(), Failure> {
@@ -205,13 +224,17 @@ async fn create_database(process: &LocalProcess, postgres: &Postgres) -> Result<
     }
     let mut config = postgres.config();
     let failed = |error: tokio_postgres::Error| {
-        Failure::new(Kind::Sql, format!("the database `{name}` cannot be created")).cause(error).evidence(process.tail())
+        Failure::new(Kind::Sql, format!("the database `{name}` cannot be created"))
+            .cause(error)
+            .evidence(process.tail())
     };
     let (client, connection) = config.dbname("postgres").connect(NoTls).await.map_err(failed)?;
     let connection = tokio::spawn(connection);
     // FILE_COPY takes 7 ms, the default WAL_LOG 20; before 15 there is no other way.
-    let copy = if server_version(&client).await.map_err(failed)? >= 150_000 { " STRATEGY FILE_COPY" } else { "" };
-    let created = client.batch_execute(&format!("CREATE DATABASE \"{}\"{copy}", name.replace('"', "\"\""))).await;
+    let copy =
+        if server_version(&client).await.map_err(failed)? >= 150_000 { " STRATEGY FILE_COPY" } else { "" };
+    let created =
+        client.batch_execute(&format!("CREATE DATABASE \"{}\"{copy}", name.replace('"', "\"\""))).await;
     connection.abort();
     created.map_err(failed)
 }
@@ -227,8 +250,10 @@ fn mention_other_version(step: &Step, programs: &PostgresPrograms, image: &str) 
         let digits: String = name.to_str()?.chars().filter(char::is_ascii_digit).collect();
         digits.parse::<u32>().ok()
     });
-    let tag: String =
-        image.rsplit_once(':').map(|(_, tag)| tag.chars().take_while(char::is_ascii_digit).collect()).unwrap_or_default();
+    let tag: String = image
+        .rsplit_once(':')
+        .map(|(_, tag)| tag.chars().take_while(char::is_ascii_digit).collect())
+        .unwrap_or_default();
     if let (Some(installed), Ok(wanted)) = (installed, tag.parse::<u32>())
         && installed != wanted
     {
@@ -250,7 +275,8 @@ pub(super) fn write_private(path: &Path, text: &str, user: Option<User>) -> Resu
         .open(path)
         .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
         .and_then(|()| give(path, user));
-    written.map_err(|error| Failure::new(Kind::Io, format!("{} cannot be written", path.display())).cause(error))
+    written
+        .map_err(|error| Failure::new(Kind::Io, format!("{} cannot be written", path.display())).cause(error))
 }
 
 /// Makes `user` the owner.

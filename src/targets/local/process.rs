@@ -39,8 +39,17 @@ impl Local {
         let ProcessRequest { name, program, args, env, cwd, user, stop, on_supervisor_death } = request;
         self.journal.creating("process", &name, program.display().to_string()).map_err(unwritable)?;
         let log = self.folder.log(&name);
-        let spawn =
-            Spawn { name: name.clone(), program, args, env, cwd, user, log: log.clone(), stop, on_supervisor_death };
+        let spawn = Spawn {
+            name: name.clone(),
+            program,
+            args,
+            env,
+            cwd,
+            user,
+            log: log.clone(),
+            stop,
+            on_supervisor_death,
+        };
         let process = self.supervisor.spawn(spawn).await.map_err(supervisor_failure)?;
         self.journal.running(&name, process.id()).map_err(unwritable)?;
         Ok(LocalProcess { name: name.into(), log: Arc::new(log), process: Arc::new(process) })

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::process::LocalProcess;
-use crate::run::{Failure, Kind, Step};
 use crate::run::duration::show;
+use crate::run::{Failure, Kind, Step};
 
 /// Between two probes: soon at first, since a server takes 10 to 30 ms, and
 /// gently later, since then something else is slow.

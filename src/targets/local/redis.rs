@@ -79,7 +79,8 @@ fn client(endpoint: &Endpoint, password: &str) -> Result<::redis::Client, Failur
         settings = settings.set_password(password);
     }
     let address = ::redis::ConnectionAddr::Tcp(endpoint.host.clone(), endpoint.port);
-    let info = ::redis::IntoConnectionInfo::into_connection_info(address).map(|info| info.set_redis_settings(settings));
+    let info = ::redis::IntoConnectionInfo::into_connection_info(address)
+        .map(|info| info.set_redis_settings(settings));
     info.and_then(::redis::Client::open)
         .map_err(|error| Failure::new(Kind::Bug, "the connection settings of Redis are wrong").cause(error))
 }

@@ -34,19 +34,20 @@ pub(super) fn find_postgres() -> Result<PostgresPrograms, Failure> {
     };
     if let Some(bin) = std::env::var_os(POSTGRES_VARIABLE).map(PathBuf::from) {
         return programs(&bin).ok_or_else(|| {
-            let what = format!("{POSTGRES_VARIABLE} names {}, where there is no initdb and postgres", bin.display());
-            Failure::new(Kind::TargetUnusable, what).hint(format!("correct it, or unset it: {INSTALL_POSTGRES}"))
+            let what =
+                format!("{POSTGRES_VARIABLE} names {}, where there is no initdb and postgres", bin.display());
+            Failure::new(Kind::TargetUnusable, what)
+                .hint(format!("correct it, or unset it: {INSTALL_POSTGRES}"))
         });
     }
-    let mut packaged: Vec<(u32, PathBuf)> = POSTGRES_HOMES
-        .iter()
-        .flat_map(|(home, prefix)| versions(Path::new(home), prefix))
-        .collect();
+    let mut packaged: Vec<(u32, PathBuf)> =
+        POSTGRES_HOMES.iter().flat_map(|(home, prefix)| versions(Path::new(home), prefix)).collect();
     packaged.sort();
     let on_path = path_directories();
     let mut candidates = packaged.into_iter().rev().map(|(_, home)| home.join("bin")).chain(on_path);
     candidates.find_map(|bin| programs(&bin)).ok_or_else(|| {
-        Failure::new(Kind::TargetUnusable, "PostgreSQL is not installed on this machine").hint(INSTALL_POSTGRES)
+        Failure::new(Kind::TargetUnusable, "PostgreSQL is not installed on this machine")
+            .hint(INSTALL_POSTGRES)
     })
 }
 
@@ -59,8 +60,7 @@ const INSTALL_POSTGRES: &str = "install it with `sudo apt-get install postgresql
 #[cfg(target_os = "macos")]
 const INSTALL_REDIS: &str = "install it with `brew install redis`";
 #[cfg(not(target_os = "macos"))]
-const INSTALL_REDIS: &str =
-    "install it with `sudo apt-get install redis-server` (Debian, Ubuntu) or `sudo dnf install redis` (Fedora)";
+const INSTALL_REDIS: &str = "install it with `sudo apt-get install redis-server` (Debian, Ubuntu) or `sudo dnf install redis` (Fedora)";
 
 /// Folders of `home` that are called `prefix` and a version.
 fn versions(home: &Path, prefix: &str) -> Vec<(u32, PathBuf)> {
@@ -81,14 +81,15 @@ pub(super) fn find_redis() -> Result<PathBuf, Failure> {
             Ok(program)
         } else {
             let what = format!("{REDIS_VARIABLE} names {}, which is not there", program.display());
-            Err(Failure::new(Kind::TargetUnusable, what).hint(format!("correct it, or unset it: {INSTALL_REDIS}")))
+            Err(Failure::new(Kind::TargetUnusable, what)
+                .hint(format!("correct it, or unset it: {INSTALL_REDIS}")))
         };
     }
     let packaged = ["/usr/bin", "/opt/homebrew/bin", "/usr/local/bin"].map(PathBuf::from);
     let mut candidates = path_directories().into_iter().chain(packaged);
-    candidates.find_map(|bin| Some(bin.join("redis-server")).filter(|program| program.is_file())).ok_or_else(|| {
-        Failure::new(Kind::TargetUnusable, "Redis is not installed on this machine").hint(INSTALL_REDIS)
-    })
+    candidates.find_map(|bin| Some(bin.join("redis-server")).filter(|program| program.is_file())).ok_or_else(
+        || Failure::new(Kind::TargetUnusable, "Redis is not installed on this machine").hint(INSTALL_REDIS),
+    )
 }
 
 fn path_directories() -> Vec<PathBuf> {
@@ -101,6 +102,7 @@ pub(super) fn unprivileged(names: &[&str]) -> Option<User> {
     if !nix::unistd::geteuid().is_root() {
         return None;
     }
-    let known = names.iter().chain(&["nobody"]).find_map(|name| nix::unistd::User::from_name(name).ok().flatten());
+    let known =
+        names.iter().chain(&["nobody"]).find_map(|name| nix::unistd::User::from_name(name).ok().flatten());
     known.map(|user| User { uid: user.uid.as_raw(), gid: user.gid.as_raw() })
 }

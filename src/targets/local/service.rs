@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 use super::process::{LocalProcess, ProcessRequest};
 use super::{Local, ready, supervisor_failure};
-use crate::run::child::Command;
+use crate::run::child::{Command, exit_code};
 use crate::run::{Failure, Kind, Step};
 use crate::supervise::{Signal, StopPolicy};
 use crate::targets::handles::ServiceParts;
@@ -21,10 +21,17 @@ use crate::targets::{Endpoint, Executed, Service, ServiceRequest, Workload};
 const INHERITED: [&str; 6] = ["PATH", "HOME", "USER", "LANG", "TMPDIR", "TZ"];
 
 impl Local {
-    pub(super) async fn start_service(&self, step: &Step, request: ServiceRequest) -> Result<Service, Failure> {
+    pub(super) async fn start_service(
+        &self,
+        step: &Step,
+        request: ServiceRequest,
+    ) -> Result<Service, Failure> {
         if request.replicas != 1 {
-            return Err(Failure::new(Kind::Unsupported, "the target `local` runs one process of each service")
-                .hint("leave out `replicas`, or deploy it under several names"));
+            return Err(Failure::new(
+                Kind::Unsupported,
+                "the target `local` runs one process of each service",
+            )
+            .hint("leave out `replicas`, or deploy it under several names"));
         }
         let command = command_line(&request)?;
         let home = self.home(&request.name, None)?;
@@ -32,8 +39,10 @@ impl Local {
         write_files(&files, &request.files)?;
         let ports = self.ports(&request).await?;
 
-        let mut env: BTreeMap<String, String> =
-            INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect();
+        let mut env: BTreeMap<String, String> = INHERITED
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)))
+            .collect();
         env.insert("FILES".to_owned(), files.display().to_string());
         // What a container has for itself, the local target tells: listen here.
         env.insert("HOST".to_owned(), "127.0.0.1".to_owned());
@@ -71,7 +80,8 @@ impl Local {
     async fn ports(&self, request: &ServiceRequest) -> Result<Vec<(String, Endpoint)>, Failure> {
         let mut ports = Vec::new();
         let main = request.port.map(|_| (String::new(), request.host_port));
-        for (name, preferred) in main.into_iter().chain(request.ports.keys().map(|name| (name.clone(), None))) {
+        for (name, preferred) in main.into_iter().chain(request.ports.keys().map(|name| (name.clone(), None)))
+        {
             let port = self.supervisor.reserve_port(preferred).await.map_err(supervisor_failure)?;
             ports.push((name, Endpoint { host: "127.0.0.1".to_owned(), port }));
         }
@@ -85,10 +95,14 @@ impl Local {
         command: Vec<String>,
     ) -> Result<Executed, Failure> {
         let Some((env, home)) = service.0.workload.surroundings() else {
-            return Err(Failure::new(Kind::Unsupported, format!("`{}` is not a service of this target", service.0.name)));
+            return Err(Failure::new(
+                Kind::Unsupported,
+                format!("`{}` is not a service of this target", service.0.name),
+            ));
         };
         let Some((program, args)) = command.split_first() else {
-            return Err(Failure::new(Kind::Usage, "the command is empty").hint("name a program, as in [\"ls\", \"-l\"]"));
+            return Err(Failure::new(Kind::Usage, "the command is empty")
+                .hint("name a program, as in [\"ls\", \"-l\"]"));
         };
         let command = Command {
             program: program.into(),
@@ -98,10 +112,10 @@ impl Local {
             ..Command::default()
         };
         let finished = self.children.run(&command, |stream, line| step.output(stream, line)).await;
-        let finished = finished
-            .map_err(|error| Failure::new(Kind::NotFound, format!("`{program}` cannot be executed")).cause(error))?;
-        use std::os::unix::process::ExitStatusExt;
-        let code = finished.status.code().or_else(|| finished.status.signal().map(|n| 128 + n)).unwrap_or(-1);
+        let finished = finished.map_err(|error| {
+            Failure::new(Kind::NotFound, format!("`{program}` cannot be executed")).cause(error)
+        })?;
+        let code = exit_code(finished.status);
         Ok(Executed { code, stdout: finished.stdout, stderr: finished.stderr })
     }
 }
@@ -111,7 +125,8 @@ fn port_variable(name: &str) -> String {
     if name.is_empty() {
         return "PORT".to_owned();
     }
-    let upper: String = name.chars().map(|c| if c.is_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
+    let upper: String =
+        name.chars().map(|c| if c.is_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
     format!("PORT_{upper}")
 }
 
@@ -121,11 +136,15 @@ fn command_line(request: &ServiceRequest) -> Result<Vec<String>, Failure> {
     let binary = request.image.as_ref().and_then(|image| image.binary.as_ref());
     let mut words = match (&request.command, binary) {
         (Some(command), _) if command.is_empty() => {
-            return Err(Failure::new(Kind::Usage, "option `command` is empty").hint("its first item is the program"));
+            return Err(
+                Failure::new(Kind::Usage, "option `command` is empty").hint("its first item is the program")
+            );
         }
         (Some(command), binary) => {
             let mut words = command.clone();
-            if let Some(binary) = binary.filter(|binary| binary.file_name().is_some_and(|name| name == words[0].as_str())) {
+            if let Some(binary) =
+                binary.filter(|binary| binary.file_name().is_some_and(|name| name == words[0].as_str()))
+            {
                 words[0] = binary.display().to_string();
             }
             words
@@ -188,8 +207,11 @@ fn write_files(folder: &Path, files: &BTreeMap<String, String>) -> Result<(), Fa
     for (name, text) in files {
         let plain = Path::new(name).components().all(|part| matches!(part, std::path::Component::Normal(_)));
         if !plain || name.is_empty() {
-            return Err(Failure::new(Kind::Usage, format!("option `files` has the name `{name}`, which leaves its folder"))
-                .hint("name files relative to $(FILES), such as \"config.yaml\""));
+            return Err(Failure::new(
+                Kind::Usage,
+                format!("option `files` has the name `{name}`, which leaves its folder"),
+            )
+            .hint("name files relative to $(FILES), such as \"config.yaml\""));
         }
         let path = folder.join(name);
         path.parent()
@@ -223,7 +245,8 @@ impl Workload for ServiceProcess {
             (Some(endpoint), None) => {
                 let what = format!("port {} to accept connections", endpoint.port);
                 let probe = || async {
-                    let connected = tokio::net::TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await;
+                    let connected =
+                        tokio::net::TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await;
                     connected.map(drop).map_err(|error| error.to_string())
                 };
                 ready::wait(&self.process, step, &what, timeout, probe).await
@@ -268,6 +291,9 @@ mod tests {
 
     #[test]
     fn names_port_variables() {
-        assert_eq!((port_variable("").as_str(), port_variable("my-metrics").as_str()), ("PORT", "PORT_MY_METRICS"));
+        assert_eq!(
+            (port_variable("").as_str(), port_variable("my-metrics").as_str()),
+            ("PORT", "PORT_MY_METRICS")
+        );
     }
 }
