@@ -15,6 +15,12 @@
 //! The supervisor has one thread, is the leader of its own session, and adopts
 //! orphaned descendants (Linux), so that daemons cannot slip away. It knows
 //! nothing of Rhai, events, or of what it runs.
+//!
+//! # Layout
+//! `shim` is the supervisor; `clients` (who is connected), `process`, `teardown`
+//! and `ports` (with `claim` and `port_holder`) are its parts. `client` is the
+//! other side, on top of `connection`. Both share [`protocol`], `failure` and
+//! `identity`.
 
 mod claim;
 mod client;

@@ -148,15 +148,21 @@ fn no_log(spec: &Spawn, error: &io::Error) -> Failure {
 
 fn not_started(spec: &Spawn, error: &io::Error) -> Failure {
     let (name, program) = (spec.name.clone(), spec.program.clone());
-    if error.kind() != io::ErrorKind::NotFound {
-        return Failure::NotStarted { name, program, user: spec.user, reason: error.to_string() };
-    }
     let is_path = program.components().nth(1).is_some();
-    if is_path && program.exists() {
-        Failure::NoInterpreter { name, program }
-    } else {
-        Failure::NoProgram { name, program }
+    match error.kind() {
+        io::ErrorKind::NotFound if is_path && program.exists() => Failure::NoInterpreter { name, program },
+        io::ErrorKind::NotFound => Failure::NoProgram { name, program },
+        // What the system says, too, when a folder of PATH cannot be read.
+        io::ErrorKind::PermissionDenied if !is_path && !is_in_path(spec) => {
+            Failure::NoProgram { name, program }
+        }
+        _ => Failure::NotStarted { name, program, user: spec.user, reason: error.to_string() },
     }
+}
+
+fn is_in_path(spec: &Spawn) -> bool {
+    let path = spec.env.get("PATH").map(String::as_str).unwrap_or_default();
+    std::env::split_paths(path).any(|folder| folder.join(&spec.program).exists())
 }
 
 /// Arranges what has to be done between fork and exec: default signals, for

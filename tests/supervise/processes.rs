@@ -7,7 +7,7 @@ use std::path::Path;
 use nix::sys::signal::{Signal as Sig, kill};
 use nix::unistd::Pid;
 use recipe::supervise::{
-    Exit, Failure, ProcessStatus, Signal, Spawn, StopPolicy, Supervisor, SupervisorError,
+    Exit, Failure, ProcessStatus, Signal, Spawn, StopPolicy, Supervisor, SupervisorError, User,
 };
 
 use super::harness::{Folder, RECIPE, shell, shut_down, spawn, within};
@@ -63,14 +63,13 @@ async fn a_process_gets_its_own_environment_and_default_signals() {
 async fn a_process_runs_as_the_user_that_was_asked_for() {
     let folder = Folder::new();
     let supervisor = folder.supervisor().await;
-    let mut spec = shell("a", "id -u; id -g; id -G", &folder.log());
-    spec.user = Some(recipe::supervise::User { uid: 65534, gid: 65534 });
+    let spec = shell("a", "id -u; id -g; id -G", &folder.log());
     if nix::unistd::geteuid().is_root() {
-        let process = spawn(&supervisor, spec).await;
+        let process = spawn(&supervisor, Spawn { user: Some(User { uid: 65534, gid: 65534 }), ..spec }).await;
         assert_eq!(within("its exit", process.exited()).await, Exit::Code(0));
         assert_eq!(fs::read_to_string(folder.log()).expect("it is there"), "65534\n65534\n65534\n");
     } else {
-        let failure = refusal(&supervisor, spec).await;
+        let failure = refusal(&supervisor, Spawn { user: Some(User { uid: 0, gid: 0 }), ..spec }).await;
         assert!(matches!(failure, Failure::NotStarted { user: Some(_), .. }), "{failure}");
     }
     shut_down(&supervisor).await;
