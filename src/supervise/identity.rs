@@ -44,15 +44,15 @@ struct Found {
     is_zombie: bool,
 }
 
-/// Children, their children and so on, without zombies. One that is forked
-/// meanwhile can be missed.
-pub(super) fn descendants(root: i32) -> Vec<ProcessId> {
+/// Their children, the children's children and so on, without zombies. One that
+/// is forked meanwhile can be missed.
+pub(super) fn descendants(roots: impl IntoIterator<Item = i32>) -> Vec<ProcessId> {
     let mut children: HashMap<i32, Vec<Found>> = HashMap::new();
     for found in os::processes() {
         children.entry(found.parent).or_default().push(found);
     }
     let mut tree = Vec::new();
-    let mut parents = vec![root];
+    let mut parents: Vec<i32> = roots.into_iter().collect();
     while let Some(parent) = parents.pop() {
         for child in children.remove(&parent).unwrap_or_default() {
             parents.push(child.id.pid);
@@ -165,7 +165,7 @@ mod tests {
         let pid = child.id().cast_signed();
         let process = ProcessId::of(pid).expect("it runs");
         assert!(process.is_alive());
-        assert!(descendants(nix::unistd::getpid().as_raw()).contains(&process));
+        assert!(descendants([nix::unistd::getpid().as_raw()]).contains(&process));
 
         child.kill().expect("it is ours");
         child.wait().expect("it is ours");

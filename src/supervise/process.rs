@@ -108,12 +108,12 @@ impl Child {
         timeout(KILL_WAIT, self.ended()).await.map_err(|_| unkillable())
     }
 
-    /// As [`Self::stop`], then kills descendants that had left the group.
+    /// As [`Self::stop`], then kills descendants that have left the group.
     pub(super) async fn stop_tree(&self, abandoned: &CancellationToken) -> Result<Exit, Failure> {
         // Orphans get another parent, so the tree must be read before.
-        let tree = if self.is_running() { descendants(self.id.pid) } else { Vec::new() };
+        let tree = if self.is_running() { descendants([self.id.pid]) } else { Vec::new() };
         let exit = self.stop(abandoned).await?;
-        tree.into_iter().for_each(kill_process);
+        kill_trees(tree);
         Ok(exit)
     }
 
@@ -250,9 +250,29 @@ fn take_zombie(leads_group: impl Fn(i32) -> bool) -> nix::Result<WaitStatus> {
 
 /// Kills this very process, if it still runs.
 pub(super) fn kill_process(process: ProcessId) {
+    signal_process(process, signal::Signal::SIGKILL);
+}
+
+fn signal_process(process: ProcessId, signal: signal::Signal) {
     if process.is_alive() {
-        let _ = kill(Pid::from_raw(process.pid), signal::Signal::SIGKILL);
+        let _ = kill(Pid::from_raw(process.pid), signal);
     }
+}
+
+/// Kills those that still run, with all their descendants.
+pub(super) fn kill_trees(mut found: Vec<ProcessId>) {
+    let mut tree: Vec<ProcessId> = Vec::new();
+    found.retain(|process| process.is_alive());
+    while !found.is_empty() {
+        // A stopped process cannot fork behind our back.
+        for process in &found {
+            signal_process(*process, signal::Signal::SIGSTOP);
+        }
+        tree.append(&mut found);
+        found = descendants(tree.iter().map(|process| process.pid));
+        found.retain(|process| !tree.contains(process));
+    }
+    tree.into_iter().for_each(kill_process);
 }
 
 /// Ends a group of the owner's: asks, kills soon after, and waits until it is

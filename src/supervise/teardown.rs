@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use super::failure::Failure;
 use super::identity::descendants;
-use super::process::{Child, KILL_WAIT, end_guarded, kill_process};
+use super::process::{Child, KILL_WAIT, end_guarded, kill_process, kill_trees};
 use super::shim::Shim;
 
 /// How soon descendants are looked for again that were missed or that forked
@@ -21,9 +21,9 @@ impl Shim {
     /// Returns when no descendant is left and the run directory is gone.
     pub(super) async fn stop_everything(&self) -> Result<(), Failure> {
         // Where orphans are not adopted, they must be known before.
-        let known = if cfg!(target_os = "linux") { Vec::new() } else { descendants(self.process.pid) };
+        let known = if cfg!(target_os = "linux") { Vec::new() } else { descendants([self.process.pid]) };
         tokio::join!(join_all(self.guarded.take().into_iter().map(end_guarded)), self.stop_waves());
-        known.into_iter().for_each(kill_process);
+        kill_trees(known);
         let stopped = self.kill_stragglers().await;
         let removed = self.remove_run_dir();
         stopped.and(removed)
@@ -44,7 +44,7 @@ impl Shim {
     async fn kill_stragglers(&self) -> Result<(), Failure> {
         let deadline = Instant::now() + KILL_WAIT;
         while self.reap() {
-            let processes = descendants(self.process.pid);
+            let processes = descendants([self.process.pid]);
             if Instant::now() > deadline {
                 return Err(Failure::Unkillable { processes });
             }
