@@ -1,0 +1,33 @@
+# Two commands do everything: `make run` and `make test`.
+
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+# Where cargo puts what it builds.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: run test lint bench clean
+
+## Install what is missing, build, and set up the DataStorage environment.
+run:
+	.ci/setup
+	cargo build --release --bin recipe
+	$(TARGET)/release/recipe run recipes/datastorage.rhai
+
+## Install what is missing, and run all tests.
+test:
+	.ci/setup tests
+	.ci/test
+
+## What CI refuses.
+lint:
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+
+## Measure: against a naive script, against work done by hand, and costs of its own.
+bench:
+	.ci/setup tests
+	cargo bench --bench setup
+	cargo bench --bench cost
+
+clean:
+	cargo clean
