@@ -165,7 +165,8 @@ impl Redis {
     fn url_at(&self, endpoint: &Endpoint) -> String {
         match self.0.password.as_str() {
             "" => format!("redis://{endpoint}"),
-            password => format!("redis://:{}@{endpoint}", escape(password)),
+            // redis-cli takes a missing user for an empty one, which may not log in.
+            password => format!("redis://default:{}@{endpoint}", escape(password)),
         }
     }
 }

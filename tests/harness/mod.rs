@@ -4,6 +4,8 @@
 
 #![expect(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod live;
+
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -21,6 +23,7 @@ pub struct Sandbox {
 /// What a command left.
 #[derive(Debug)]
 pub struct Output {
+    /// As a shell gives it: 128 + n when signal n ended it.
     pub code: i32,
     pub stdout: String,
     pub stderr: String,
@@ -83,12 +86,7 @@ impl Sandbox {
 
     /// Runs `recipe ARGS` to its end.
     pub fn recipe<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Output {
-        let output = self.command(args).output().unwrap();
-        Output {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+        self.command(args).output().unwrap().into()
     }
 
     /// Runs `recipe.rhai` and takes everything down.
@@ -99,7 +97,8 @@ impl Sandbox {
     /// Runs `recipe.rhai`, takes everything down, and gives the JSON summary.
     pub fn summary(&self) -> (Output, serde_json::Value) {
         let output = self.recipe(["run", "--rm", "--output", "json", "recipe.rhai"]);
-        let summary = serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:#?}"));
+        let summary =
+            serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:#?}"));
         (output, summary)
     }
 
@@ -114,10 +113,28 @@ impl Sandbox {
     /// Fails if a run has left a scratch directory or a process behind.
     #[track_caller]
     pub fn assert_nothing_left(&self) {
-        let left: Vec<_> = std::fs::read_dir(self.scratch.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let left: Vec<_> =
+            std::fs::read_dir(self.scratch.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
         assert!(left.is_empty(), "left behind: {left:?}");
         let processes = self.processes();
         assert!(processes.is_empty(), "left behind: {processes:?}");
+    }
+
+    /// Fails unless the newest run is told to have failed, has left its records,
+    /// and nothing else.
+    #[track_caller]
+    pub fn assert_failed_cleanly(&self) {
+        self.assert_nothing_left();
+        let folder = self.run_folder();
+        assert!(folder.join("events.jsonl").is_file() && folder.join("logs").is_dir(), "{folder:?}");
+        let runs = self.runs();
+        let newest = runs.iter().find(|run| folder.ends_with(run["run_id"].as_str().unwrap()));
+        assert_eq!(newest.map(|run| &run["state"]), Some(&"failed".into()), "{runs:#?}");
+    }
+
+    /// All runs as `recipe ls` lists them.
+    pub fn runs(&self) -> Vec<serde_json::Value> {
+        serde_json::from_str(&self.recipe(["ls", "--all", "--output", "json"]).success().stdout).unwrap()
     }
 
     /// Running processes whose directory or arguments point into this sandbox.
@@ -138,6 +155,18 @@ impl Drop for Sandbox {
     fn drop(&mut self) {
         // A failed test must not leave servers behind.
         let _ = self.command(["down", "--all"]).output();
+    }
+}
+
+impl From<std::process::Output> for Output {
+    fn from(output: std::process::Output) -> Self {
+        use std::os::unix::process::ExitStatusExt;
+        let signal = output.status.signal().map(|signal| 128 + signal);
+        Self {
+            code: output.status.code().or(signal).unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
     }
 }
 
@@ -167,7 +196,11 @@ impl Output {
     #[track_caller]
     pub fn never_says(self, texts: &[&str]) -> Self {
         for text in texts {
-            assert!(!self.stderr.contains(text) && !self.stdout.contains(text), "`{text}` is in\n{}", self.stderr);
+            assert!(
+                !self.stderr.contains(text) && !self.stdout.contains(text),
+                "`{text}` is in\n{}",
+                self.stderr
+            );
         }
         self
     }
