@@ -173,6 +173,8 @@ fn signal_tree(server: i32, signal: Signal) -> Vec<i32> {
     let children = Command::new("pgrep").args(["-P", &server.to_string()]).output().unwrap();
     let children = String::from_utf8(children.stdout).unwrap();
     let children: Vec<i32> = children.lines().map(|pid| pid.parse().unwrap()).collect();
-    children.iter().for_each(|child| kill(Pid::from_raw(*child), signal).unwrap());
+    for child in &children {
+        kill(Pid::from_raw(*child), signal).unwrap();
+    }
     children.into_iter().chain([server]).collect()
 }

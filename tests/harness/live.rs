@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::{Output, Sandbox};
 
 /// Longer than anything takes here: a test that waits for so long has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running `recipe run`.
 pub struct Live {

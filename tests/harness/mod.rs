@@ -126,7 +126,11 @@ impl Sandbox {
     pub fn assert_failed_cleanly(&self) {
         self.assert_nothing_left();
         let folder = self.run_folder();
-        assert!(folder.join("events.jsonl").is_file() && folder.join("logs").is_dir(), "{folder:?}");
+        assert!(
+            folder.join("events.jsonl").is_file() && folder.join("logs").is_dir(),
+            "{}",
+            folder.display()
+        );
         let runs = self.runs();
         let newest = runs.iter().find(|run| folder.ends_with(run["run_id"].as_str().unwrap()));
         assert_eq!(newest.map(|run| &run["state"]), Some(&"failed".into()), "{runs:#?}");
