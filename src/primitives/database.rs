@@ -1,5 +1,7 @@
 //! Databases: asking and changing them.
 
+use std::path::Path;
+
 use futures::FutureExt;
 use redis::Value;
 use rhai::{Array, Dynamic, Map};
@@ -257,7 +259,8 @@ pub(super) async fn migrate(call: &Call, postgres: &Postgres, args: &Arguments) 
     let plan = {
         let dir = dir.clone();
         let plan = tokio::task::spawn_blocking(move || migrate::read(&dir, format)).await;
-        plan.map_err(|error| Failure::new(Kind::Bug, error.to_string()))?.map_err(plan_failure)?
+        plan.map_err(|error| Failure::new(Kind::Bug, error.to_string()))?
+            .map_err(|error| plan_failure(error, &environment.workspace))?
     };
     if format == Format::Auto {
         let text = format!("{}: {} migrations ({})", environment.display(&dir), plan.style.name(), plan.why);
@@ -283,9 +286,12 @@ pub(super) async fn migrate(call: &Call, postgres: &Postgres, args: &Arguments) 
     Ok(())
 }
 
-fn plan_failure(error: PlanError) -> Failure {
+fn plan_failure(error: PlanError, workspace: &Path) -> Failure {
     let kind = if matches!(error, PlanError::Folder(_)) { Kind::NotFound } else { Kind::Sql };
     let mut failure = Failure::new(kind, error.to_string());
+    if kind == Kind::NotFound {
+        failure.hint = Some(format!("a path in a recipe is relative to {}", workspace.display()));
+    }
     failure.excerpt = match &error {
         PlanError::Text { file, at, .. } => excerpt(file, at.line, at.column),
         _ => None,
@@ -332,7 +338,7 @@ fn owned(error: &(dyn std::error::Error + 'static)) -> std::sync::Arc<dyn std::e
     std::sync::Arc::new(std::io::Error::other(text))
 }
 
-fn excerpt(file: &std::path::Path, line: u32, column: u32) -> Option<Excerpt> {
+fn excerpt(file: &Path, line: u32, column: u32) -> Option<Excerpt> {
     let text = std::fs::read_to_string(file).ok()?;
     let start: usize = text.split_inclusive('\n').take(line as usize - 1).map(str::len).sum();
     let column = text[start..].char_indices().nth(column as usize - 1).map_or(0, |(i, _)| i);
