@@ -81,10 +81,13 @@ fn what_a_service_cannot_be() {
             try { deploy_service(create_cluster("c"), "s", options); } catch (e) { return `${e.kind}: ${e.message}`; }
             return "deployed";
         }
+        fn try_port(port) { try { deploy_redis(create_cluster("c"), #{ host_port: port }); } catch (e) { return `${e.kind}: ${e.message}`; } }
+        let port = random_port();
         output(#{
             nothing: told(#{}), empty: told(#{ command: [] }), ready: told(#{ command: ["sleep", "1"], ready: "/" }),
             outside: told(#{ command: ["sleep", "1"], files: #{ "../x": "" } }), absolute: told(#{ command: ["sleep", "1"], files: #{ "/x": "" } }),
-            good: told(#{ command: ["sleep", "60"] }), twice: told(#{ command: ["sleep", "60"] }),
+            good: told(#{ command: ["sleep", "60"], port: 80, host_port: port }), twice: told(#{ command: ["sleep", "60"] }),
+            port: try_port(port),
         });"#,
     );
     for (name, says) in [
@@ -94,6 +97,8 @@ fn what_a_service_cannot_be() {
         ("outside", "usage: option `files` has the name `../x`, which leaves its folder"),
         ("absolute", "usage: option `files` has the name `/x`"),
         ("good", "deployed"),
+        ("port", "port_taken: port "),
+        ("port", " is that of `s` in this environment"),
         ("twice", "usage: there is a `s` in this environment already"),
     ] {
         assert!(found[name].as_str().unwrap().contains(says), "{says} is not in {found:#}");

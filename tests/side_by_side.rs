@@ -4,7 +4,7 @@ mod harness;
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use harness::{Output, Sandbox};
@@ -85,7 +85,7 @@ fn shared_memory() -> BTreeSet<(String, Option<i32>)> {
 }
 
 /// A process that has the file mapped.
-fn user(path: &PathBuf) -> Option<i32> {
+fn user(path: &Path) -> Option<i32> {
     let pids = std::fs::read_dir("/proc")
         .unwrap()
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());

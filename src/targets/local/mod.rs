@@ -3,6 +3,7 @@
 //! A cluster is only a name here; everything is a process of the run's
 //! supervisor, in a directory of its own below the run's scratch directory.
 
+mod deployed;
 mod image;
 mod postgres;
 mod process;
@@ -11,12 +12,11 @@ mod redis;
 mod servers;
 mod service;
 
-use std::os::unix::fs::{OpenOptionsExt, chown};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::PathBuf;
 
 use async_trait::async_trait;
 
+use self::deployed::Deployed;
 use super::handles::escape;
 use super::{
     Cluster, ClusterRequest, Executed, Image, ImageRequest, Postgres, PostgresRequest, Redis, RedisRequest,
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::run::child::Children;
 use crate::run::{Failure, Journal, Kind, RunFolder, Secrets, Step};
-use crate::supervise::{Supervisor, SupervisorError, User};
+use crate::supervise::{Supervisor, SupervisorError};
 
 /// Processes of this machine, owned by one supervisor.
 pub struct Local {
@@ -35,8 +35,7 @@ pub struct Local {
     journal: Journal,
     children: Children,
     secrets: Secrets,
-    /// Cluster and name of what is deployed, in order.
-    deployed: Mutex<Vec<(Arc<str>, String)>>,
+    deployed: Deployed,
 }
 
 impl Local {
@@ -50,7 +49,7 @@ impl Local {
         children: Children,
         secrets: Secrets,
     ) -> Self {
-        Self { supervisor, scratch, folder, journal, children, secrets, deployed: Mutex::default() }
+        Self { supervisor, scratch, folder, journal, children, secrets, deployed: Deployed::default() }
     }
 
     /// A password nobody has seen, and that nothing will show.
@@ -62,70 +61,6 @@ impl Local {
         self.secrets.add(&secret);
         self.secrets.add(&escape(&secret));
         Ok(secret)
-    }
-
-    /// Does the `work` of deploying `name`. Takes back what there is of it if
-    /// that fails, so that it can be tried again.
-    async fn deploy<T>(
-        &self,
-        cluster: &Cluster,
-        name: &str,
-        work: impl Future<Output = Result<T, Failure>> + Send,
-    ) -> Result<T, Failure> {
-        self.claim(cluster, name)?;
-        let result = work.await;
-        if result.is_err() {
-            // The first failure is the one to tell; teardown will meet a second one, too.
-            let _ = self.withdraw(name).await;
-        }
-        result
-    }
-
-    fn claim(&self, cluster: &Cluster, name: &str) -> Result<(), Failure> {
-        let mut deployed = self.deployed();
-        if deployed.iter().any(|(_, known)| known == name) {
-            let what = format!("there is a `{name}` in this environment already");
-            return Err(Failure::new(Kind::Usage, what).hint("give one of them another name"));
-        }
-        deployed.push((cluster.name.clone(), name.to_owned()));
-        Ok(())
-    }
-
-    /// Stops what is called `name` and forgets it; its log stays.
-    async fn withdraw(&self, name: &str) -> Result<(), Failure> {
-        let status = self.supervisor.status().await.map_err(supervisor_failure)?;
-        if status.processes.iter().any(|process| process.name == name && process.ended.is_none()) {
-            self.supervisor.stop(name).await.map_err(supervisor_failure)?;
-        }
-        self.remove_home(name)?;
-        self.journal.removed("process", name);
-        self.deployed().retain(|(_, known)| known != name);
-        Ok(())
-    }
-
-    fn deployed(&self) -> MutexGuard<'_, Vec<(Arc<str>, String)>> {
-        self.deployed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Makes the directory of one server or service, which `user` owns.
-    fn home(&self, name: &str, user: Option<User>) -> Result<PathBuf, Failure> {
-        let home = self.scratch.join(name);
-        let failed = |error| {
-            let what = format!("the directory of `{name}` cannot be made below {}", self.scratch.display());
-            Failure::new(Kind::Io, what).cause(error)
-        };
-        fs_err::create_dir(&home).and_then(|()| give(&home, user)).map_err(failed)?;
-        Ok(home)
-    }
-
-    fn remove_home(&self, name: &str) -> Result<(), Failure> {
-        match fs_err::remove_dir_all(self.scratch.join(name)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                let what = format!("the directory of `{name}` cannot be removed");
-                Err(Failure::new(Kind::Io, what).cause(error))
-            }
-            _ => Ok(()),
-        }
     }
 }
 
@@ -140,9 +75,8 @@ impl Target for Local {
     }
 
     async fn delete_cluster(&self, _step: &Step, cluster: &Cluster) -> Result<(), Failure> {
-        let deployed = self.deployed().clone();
         // In reverse order, so that services go before what they use.
-        for (_, name) in deployed.iter().rev().filter(|(owner, _)| *owner == cluster.name) {
+        for name in self.deployed.of(cluster).iter().rev() {
             self.withdraw(name).await?;
         }
         Ok(())
@@ -198,7 +132,9 @@ impl Target for Local {
     }
 
     async fn reserve_port(&self) -> Result<u16, Failure> {
-        self.supervisor.reserve_port(None).await.map_err(supervisor_failure)
+        let port = self.supervisor.reserve_port(None).await.map_err(supervisor_failure)?;
+        self.deployed.ports().insert(port, None);
+        Ok(port)
     }
 
     async fn teardown(&self) -> Result<(), Failure> {
@@ -228,22 +164,4 @@ fn supervisor_failure(error: SupervisorError) -> Failure {
         failure = failure.cause(std::io::Error::other(cause.to_string()));
     }
     failure
-}
-
-/// Writes a new file that only `user` can read.
-fn write_private(path: &Path, text: &str, user: Option<User>) -> Result<(), Failure> {
-    let written = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
-        .and_then(|()| give(path, user));
-    written
-        .map_err(|error| Failure::new(Kind::Io, format!("{} cannot be written", path.display())).cause(error))
-}
-
-/// Makes `user` the owner.
-fn give(path: &Path, user: Option<User>) -> std::io::Result<()> {
-    user.map_or(Ok(()), |user| chown(path, Some(user.uid), Some(user.gid)))
 }

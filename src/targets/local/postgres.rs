@@ -8,9 +8,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio_postgres::NoTls;
 
+use super::deployed::write_private;
 use super::process::{LocalProcess, ProcessRequest};
 use super::servers::{PostgresPrograms, find_postgres, unprivileged};
-use super::{Local, ready, supervisor_failure, write_private};
+use super::{Local, ready};
 use crate::run::child::{Command, describe};
 use crate::run::event::Level;
 use crate::run::{Failure, Kind, Step};
@@ -126,7 +127,7 @@ impl Local {
         home: &Path,
         user: Option<User>,
     ) -> Result<(LocalProcess, Postgres), Failure> {
-        let port = self.supervisor.reserve_port(request.host_port).await.map_err(supervisor_failure)?;
+        let port = self.port(&request.name, request.host_port).await?;
         let process = self
             .spawn(ProcessRequest {
                 name: request.name.clone(),

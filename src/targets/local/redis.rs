@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::deployed::write_private;
 use super::process::{LocalProcess, ProcessRequest};
 use super::servers::{find_redis, unprivileged};
-use super::{Local, ready, supervisor_failure, write_private};
+use super::{Local, ready};
 use crate::run::{Failure, Kind, Step};
 use crate::supervise::{Signal, StopPolicy};
 use crate::targets::handles::RedisParts;
@@ -24,7 +25,7 @@ impl Local {
             self.secret(request.password.clone())?
         };
         let home = self.home(&request.name, user)?;
-        let port = self.supervisor.reserve_port(request.host_port).await.map_err(supervisor_failure)?;
+        let port = self.port(&request.name, request.host_port).await?;
         // In a file, because arguments show in the list of processes.
         let configuration = home.join("redis.conf");
         write_private(&configuration, &configure(port, &password, &request.settings), user)?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::process::{LocalProcess, ProcessRequest};
-use super::{Local, ready, supervisor_failure};
+use super::{Local, ready};
 use crate::run::child::{Command, exit_code};
 use crate::run::{Failure, Kind, Step};
 use crate::supervise::{Signal, StopPolicy};
@@ -77,7 +77,7 @@ impl Local {
         let main = request.port.map(|_| (String::new(), request.host_port));
         for (name, preferred) in main.into_iter().chain(request.ports.keys().map(|name| (name.clone(), None)))
         {
-            let port = self.supervisor.reserve_port(preferred).await.map_err(supervisor_failure)?;
+            let port = self.port(&request.name, preferred).await?;
             ports.push((name, Endpoint { host: "127.0.0.1".to_owned(), port }));
         }
         Ok(ports)
