@@ -167,8 +167,11 @@ fn read_file(call: &Call, args: &Arguments) -> Done {
     let path = args.text("path");
     let text = fs_err::read_to_string(call.host().environment.path(&path));
     text.map(Into::into).map_err(|error| {
-        let kind = if error.kind() == std::io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Io };
-        Failure::new(kind, format!("`{path}` cannot be read")).cause(error)
+        if error.kind() == std::io::ErrorKind::NotFound {
+            Failure::new(Kind::NotFound, format!("there is no file `{path}`"))
+        } else {
+            Failure::new(Kind::Io, format!("`{path}` cannot be read")).cause(error)
+        }
     })
 }
 

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use rhai::Engine;
 
-use super::diagnostic::{Diagnostic, unknown};
+use super::diagnostic::Diagnostic;
 use super::explain::functions;
 use super::sources::Sources;
-use super::syntax;
+use super::{suggest, syntax};
 
 /// Functions of the language itself, which are in no table.
 const LANGUAGE: [&str; 10] =
@@ -35,7 +35,8 @@ pub(super) fn unknown_functions(engine: &Engine, sources: &Sources) -> Vec<Diagn
                 return;
             }
             let candidates = native.iter().chain(&own).map(String::as_str);
-            let (message, hint) = unknown("function", call.name, candidates);
+            let message = format!("unknown function `{}`", call.name);
+            let hint = suggest::did_you_mean(call.name, candidates);
             let position = Some(sources.position(&key, call.at));
             let mut problem =
                 Diagnostic { message, hint, position, code: "unknown".to_owned(), ..Diagnostic::default() };

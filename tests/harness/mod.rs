@@ -50,6 +50,13 @@ impl Sandbox {
         self
     }
 
+    /// Adds a copy of all that is in `folder`.
+    pub fn folder(self, folder: &Path) -> Self {
+        let copied = Command::new("cp").arg("-R").arg(folder.join(".")).arg(self.files.path()).status();
+        assert!(copied.unwrap().success(), "{} cannot be copied", folder.display());
+        self
+    }
+
     /// Sets an environment variable for every command.
     pub fn env(mut self, name: &str, value: impl AsRef<Path>) -> Self {
         self.env.push((name.to_owned(), value.as_ref().to_str().unwrap().to_owned()));
@@ -99,7 +106,8 @@ impl Sandbox {
     /// Runs `recipe.rhai`, takes everything down, and gives the JSON summary.
     pub fn summary(&self) -> (Output, serde_json::Value) {
         let output = self.recipe(["run", "--rm", "--output", "json", "recipe.rhai"]);
-        let summary = serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:#?}"));
+        let summary =
+            serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:#?}"));
         (output, summary)
     }
 
@@ -111,10 +119,19 @@ impl Sandbox {
         runs.pop().expect("a run was made")
     }
 
+    /// The events of the newest run; none if nothing was run.
+    pub fn events(&self) -> Option<Vec<serde_json::Value>> {
+        self.files.path().join("state/runs").is_dir().then(|| {
+            let record = std::fs::read_to_string(self.run_folder().join("events.jsonl")).unwrap();
+            record.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        })
+    }
+
     /// Fails if a run has left a scratch directory or a process behind.
     #[track_caller]
     pub fn assert_nothing_left(&self) {
-        let left: Vec<_> = std::fs::read_dir(self.scratch.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let left: Vec<_> =
+            std::fs::read_dir(self.scratch.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
         assert!(left.is_empty(), "left behind: {left:?}");
         let processes = self.processes();
         assert!(processes.is_empty(), "left behind: {processes:?}");
@@ -167,7 +184,11 @@ impl Output {
     #[track_caller]
     pub fn never_says(self, texts: &[&str]) -> Self {
         for text in texts {
-            assert!(!self.stderr.contains(text) && !self.stdout.contains(text), "`{text}` is in\n{}", self.stderr);
+            assert!(
+                !self.stderr.contains(text) && !self.stdout.contains(text),
+                "`{text}` is in\n{}",
+                self.stderr
+            );
         }
         self
     }
