@@ -1,16 +1,17 @@
 //! Environments of earlier runs: how they stand, and taking them down.
 
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::sync::mpsc::unbounded_channel;
 
+use super::clear::clear;
 use crate::run::child::Guard;
 use crate::run::folder::{Facts, State};
-use crate::run::journal::{self, Change};
 use crate::run::{Failure, Kind, RunFolder};
-use crate::supervise::{ProcessId, Supervisor};
+use crate::supervise::{ProcessId, Supervisor, socket_path};
 
 /// How a run stands in truth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,9 +40,14 @@ impl Standing {
 pub(super) fn standing(facts: &Facts) -> Standing {
     match facts.state {
         State::Running if !facts.owner.is_alive() => Standing::Died,
-        State::Up | State::Kept if !facts.scratch.join("supervisor.sock").exists() => Standing::Died,
+        State::Up | State::Kept if !has_supervisor(facts) => Standing::Died,
         state => Standing::Is(state),
     }
+}
+
+/// Whether somebody listens; a supervisor that was killed leaves its socket.
+fn has_supervisor(facts: &Facts) -> bool {
+    UnixStream::connect(socket_path(&facts.scratch)).is_ok()
 }
 
 /// The run of this name; without one the newest that is up.
@@ -62,59 +68,27 @@ pub(super) fn select(name: Option<&str>) -> Result<(RunFolder, Facts), Failure> 
 
 /// Takes the environment of a run down.
 pub(super) async fn take_down(folder: &RunFolder, facts: &Facts) -> Result<(), Failure> {
+    let mut facts = facts.clone();
     if facts.state == State::Running && facts.owner.is_alive() {
-        // Its own process takes it down, reports it, and has the last word.
+        // Its own process takes it down and reports it.
         let _ = kill(Pid::from_raw(facts.owner.pid), Signal::SIGTERM);
         while facts.owner.is_alive() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        return Ok(());
+        // Unless it was about to leave the environment up.
+        facts = folder.facts()?;
+        if !standing(&facts).is_up() {
+            return Ok(());
+        }
     }
     match Supervisor::connect(&facts.scratch).await {
         Ok(supervisor) => supervisor.shutdown().await.map_err(|error| {
             Failure::new(Kind::Io, format!("run `{}` cannot be taken down", folder.id)).cause(error)
         })?,
-        Err(_) => clear(folder, facts).await?,
+        Err(_) => clear(folder, &facts).await?,
     }
-    let written = folder.write_facts(&Facts { state: State::Down, ..facts.clone() });
+    let written = folder.write_facts(&Facts { state: State::Down, ..facts });
     written.map_err(|error| Failure::new(Kind::Io, "the run's records cannot be written").cause(error))
-}
-
-/// Removes what a run without a supervisor has left, by its journal: processes
-/// that are still the ones it started, and its scratch directory.
-pub(super) async fn clear(folder: &RunFolder, facts: &Facts) -> Result<(), Failure> {
-    let entries = journal::read(&folder.path).map_err(|error| {
-        Failure::new(Kind::Io, format!("the journal of `{}` cannot be read", folder.id)).cause(error)
-    })?;
-    let processes = entries.into_iter().filter_map(|entry| match entry.change {
-        Change::Running { process, .. } => Some(process),
-        _ => None,
-    });
-    for process in processes.filter(|process| process.is_alive()) {
-        end(process).await;
-    }
-    match fs_err::remove_dir_all(&facts.scratch) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Failure::new(Kind::Io, format!("{} cannot be removed", facts.scratch.display())).cause(error))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Asks a process group to quit, which keeps PostgreSQL from leaking shared
-/// memory, and kills it if it does not.
-async fn end(process: ProcessId) {
-    const GRACE: Duration = Duration::from_secs(2);
-    let group = Pid::from_raw(process.pid);
-    let _ = killpg(group, Signal::SIGQUIT);
-    let over = async {
-        while process.is_alive() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    if tokio::time::timeout(GRACE, over).await.is_err() {
-        let _ = killpg(group, Signal::SIGKILL);
-    }
 }
 
 /// Lets the supervisor end the commands of this process, should it die.

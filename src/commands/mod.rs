@@ -1,6 +1,7 @@
 //! The subcommands, a file each.
 
 mod check;
+mod clear;
 mod doc;
 mod down;
 mod env;

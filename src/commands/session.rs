@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::clear::clear;
 use super::environment;
 use super::stop::Stop;
 use crate::cli::{Keep, RunArgs};
@@ -79,6 +80,7 @@ struct Stage {
 impl Session<'_> {
     pub(super) async fn run(self) -> Result<Ended, Failure> {
         let folder = RunFolder::create(&self.args.recipe)?;
+        let facts = self.facts(&folder)?;
         let (secrets, model) = (Secrets::default(), SharedModel::default());
         let dispatcher = Dispatcher::start(self.began, secrets.clone(), self.reporters(&folder, &model)?);
         let events = dispatcher.events();
@@ -90,7 +92,7 @@ impl Session<'_> {
             sequential: self.args.sequential,
         });
         let mut stop = Stop::listen(events.clone(), Children::default())?;
-        let stage = self.set_stage(&folder, &events, &stop).await;
+        let stage = self.set_stage(&folder, &facts, &events, &stop).await;
         let mut ended = Ended {
             folder,
             model: Model::default(),
@@ -108,9 +110,11 @@ impl Session<'_> {
             Err(failure) => {
                 ended.wall_ms = events.emit(EventKind::SetupFinished { outcome: Outcome::Failed });
                 ended.error = Some(failure.into());
+                abandon(&mut ended, &facts).await;
             }
         }
         ended.reason = stop.reason();
+        ended.error.iter_mut().chain(&mut ended.left).for_each(|told| told.mask(&ended.secrets));
         events.emit(EventKind::RunFinished {
             outcome: ended.outcome(),
             wall_ms: ended.wall_ms,
@@ -121,6 +125,24 @@ impl Session<'_> {
         let _ = dispatcher.finish();
         ended.model = model.take();
         Ok(ended)
+    }
+
+    /// Writes down what the run is, before there is anything to take down.
+    fn facts(&self, folder: &RunFolder) -> Result<Facts, Failure> {
+        let owner = ProcessId::current().ok_or_else(|| {
+            Failure::new(Kind::TargetUnusable, "this process cannot be found among the running ones")
+        })?;
+        let facts = Facts {
+            id: folder.id.clone(),
+            recipe: self.args.recipe.display().to_string(),
+            target: self.target.clone(),
+            started: Timestamp::now(),
+            owner,
+            scratch: scratch::path(&folder.id),
+            state: State::Running,
+        };
+        folder.write_facts(&facts).map_err(unwritable)?;
+        Ok(facts)
     }
 
     fn reporters(&self, folder: &RunFolder, model: &SharedModel) -> Result<Vec<Box<dyn Reporter>>, Failure> {
@@ -145,24 +167,17 @@ impl Session<'_> {
     }
 
     /// Makes what a script needs before its first line.
-    async fn set_stage(&self, folder: &RunFolder, events: &Events, stop: &Stop) -> Result<Stage, Failure> {
-        let unwritable = |error| Failure::new(Kind::Io, "the run's records cannot be written").cause(error);
+    async fn set_stage(
+        &self,
+        folder: &RunFolder,
+        facts: &Facts,
+        events: &Events,
+        stop: &Stop,
+    ) -> Result<Stage, Failure> {
         let journal = Journal::create(&folder.path, events.clone()).map_err(unwritable)?;
-        let scratch = scratch::create(&folder.id)?;
-        let owner = ProcessId::current().ok_or_else(|| {
-            Failure::new(Kind::TargetUnusable, "this process cannot be found among the running ones")
-        })?;
-        let facts = Facts {
-            id: folder.id.clone(),
-            recipe: self.args.recipe.display().to_string(),
-            target: self.target.clone(),
-            started: Timestamp::now(),
-            owner,
-            scratch: scratch.clone(),
-            state: State::Running,
-        };
-        folder.write_facts(&facts).map_err(unwritable)?;
+        let scratch = facts.scratch.clone();
         journal.creating("directory", "scratch", scratch.display().to_string()).map_err(unwritable)?;
+        scratch::create(&scratch)?;
         let broken = |error: crate::supervise::SupervisorError| {
             Failure::new(Kind::TargetUnusable, "the supervisor of local processes cannot be started")
                 .cause(error)
@@ -189,7 +204,7 @@ impl Session<'_> {
         });
         let host =
             Host::new(&self.program, self.runtime.clone(), events.clone(), environment, self.args.sequential);
-        Ok(Stage { folder: folder.clone(), facts, journal, host, supervisor })
+        Ok(Stage { folder: folder.clone(), facts: facts.clone(), journal, host, supervisor })
     }
 
     async fn play(&self, stage: &Stage, stop: &mut Stop, events: &Events, ended: &mut Ended) {
@@ -203,8 +218,9 @@ impl Session<'_> {
         ended.reason = stop.reason();
         ended.wall_ms = events.emit(EventKind::SetupFinished { outcome: ended.outcome() });
 
-        let hooks = on_thread(|done| stage.host.run_exit_hooks(CancellationToken::new(), done));
-        if let Ok(Err(error)) = stop.during(tokio::time::timeout(PATIENCE, hooks)).await
+        let token = CancellationToken::new();
+        let hooks = on_thread(|done| stage.host.run_exit_hooks(token.clone(), done));
+        if let Err(error) = stop.last_words(&token, PATIENCE, hooks).await
             && ended.error.is_none()
         {
             ended.error = Some(stage.host.diagnose(&error));
@@ -256,10 +272,23 @@ impl Session<'_> {
         let written = stage.folder.write_facts(&Facts { state, ..stage.facts.clone() });
         let detached = match written {
             Ok(()) => stage.host.environment.target.detach().await,
-            Err(error) => Err(Failure::new(Kind::Io, "the run's records cannot be written").cause(error)),
+            Err(error) => Err(unwritable(error)),
         };
         detached.map_err(|failure| ended.error.get_or_insert_with(|| failure.into())).is_ok()
     }
+}
+
+fn unwritable(error: std::io::Error) -> Failure {
+    Failure::new(Kind::Io, "the run's records cannot be written").cause(error)
+}
+
+/// Removes what was made for a script that will not run.
+async fn abandon(ended: &mut Ended, facts: &Facts) {
+    if let Err(failure) = clear(&ended.folder, facts).await {
+        ended.left.push(failure.into());
+    }
+    // Its error is told already.
+    let _ = ended.folder.write_facts(&Facts { state: State::Failed, ..facts.clone() });
 }
 
 /// Runs something that calls back from a thread of its own when it is over.
@@ -289,7 +318,7 @@ async fn take_down(stage: &Stage, events: &Events, ended: &mut Ended) {
     let result = match gone {
         Ok(Ok(())) => Ok(()),
         // The supervisor has died or hangs: the journal knows what to look for.
-        _ => environment::clear(&stage.folder, &stage.facts).await,
+        _ => clear(&stage.folder, &stage.facts).await,
     };
     match result {
         Ok(()) => stage.journal.close(),

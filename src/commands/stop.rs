@@ -1,7 +1,7 @@
 //! How a run is stopped from outside: by signals and by its deadline.
 
 use std::pin::pin;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -64,6 +64,30 @@ impl Stop {
                 done = &mut work => return done,
                 reason = self.signals.next() => self.signal(reason),
                 () = &mut in_time, if self.reason.is_none() => self.cancel(CancelReason::Deadline),
+            }
+        }
+    }
+
+    /// Does the last `work` while listening; cancels `token`, its own, at the
+    /// second signal and when it takes longer than `patience`.
+    pub(super) async fn last_words<T>(
+        &mut self,
+        token: &CancellationToken,
+        patience: Duration,
+        work: impl Future<Output = T>,
+    ) -> T {
+        let mut work = pin!(work);
+        let mut in_time = pin!(tokio::time::sleep(patience));
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                reason = self.signals.next() => {
+                    self.signal(reason);
+                    if self.count > 1 {
+                        token.cancel();
+                    }
+                }
+                () = &mut in_time, if !token.is_cancelled() => token.cancel(),
             }
         }
     }

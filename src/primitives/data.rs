@@ -4,6 +4,7 @@ use futures::FutureExt;
 use rhai::Dynamic;
 
 use super::Done;
+use crate::run::{Failure, Kind};
 use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Run, Type};
 use crate::targets::{Cluster, Postgres, PostgresRequest, RedisRequest};
 
@@ -93,9 +94,25 @@ sql(pg, "INSERT INTO shop VALUES ($1)", [7]);"#,
     },
 ];
 
+/// The argument `name`: what Kubernetes allows, so that a recipe does not work
+/// on one target only. On the local target it names a directory and a log.
+pub(super) fn deployable_name(args: &Arguments) -> Result<String, Failure> {
+    let name = args.text("name");
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if (1..=63).contains(&name.len())
+        && name.chars().all(inner)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+    {
+        return Ok(name);
+    }
+    Err(Failure::new(Kind::Usage, format!("`{name}` cannot be the name of a server or service"))
+        .hint("use up to 63 small letters, digits and dashes, such as \"audit-store\""))
+}
+
 async fn deploy_postgres(call: Call, args: Arguments) -> Done {
     let request = PostgresRequest {
-        name: args.text("name"),
+        name: deployable_name(&args)?,
         image: args.text("image"),
         database: args.text("database"),
         user: args.text("user"),
@@ -110,7 +127,7 @@ async fn deploy_postgres(call: Call, args: Arguments) -> Done {
 
 async fn deploy_redis(call: Call, args: Arguments) -> Done {
     let request = RedisRequest {
-        name: args.text("name"),
+        name: deployable_name(&args)?,
         image: args.text("image"),
         password: args.string("password"),
         settings: args.string_map("settings"),

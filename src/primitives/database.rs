@@ -1,10 +1,13 @@
 //! Databases: asking and changing them.
 
+use std::path::Path;
+
 use futures::FutureExt;
 use redis::Value;
 use rhai::{Array, Dynamic, Map};
-use tokio_postgres::types::Type as SqlType;
-use tokio_postgres::{Client, NoTls, SimpleQueryMessage, error::SqlState};
+use tokio_postgres::error::{ErrorPosition, SqlState};
+use tokio_postgres::types::{Kind as SqlKind, Type as SqlType};
+use tokio_postgres::{Client, Column, NoTls, SimpleQueryMessage, Statement};
 
 use super::Done;
 use crate::migrate::{self, ApplyError, Format, PlanError, Progress, Style};
@@ -28,7 +31,7 @@ pub(super) const TABLE: &[Primitive] = &[
         doc: "Runs SQL and returns the rows, each a map from column to value.\n\n\
               `params` are the values of `$1`, `$2` and so on. Numbers, booleans, text, JSON and NULL become script \
               values; other types come as PostgreSQL writes them. Without `params` the text may hold several \
-              statements; the rows of the last one are returned.",
+              statements; the rows of the last one are returned, their values as text.",
         example: r#"let pg = deploy_postgres(create_cluster("demo"));
 sql(pg, "CREATE TABLE fruit (name text, price int)");
 sql(pg, "INSERT INTO fruit VALUES ($1, $2), ('pear', 3)", ["apple", 2]);
@@ -71,53 +74,54 @@ async fn connect(postgres: &Postgres) -> Result<Session, Failure> {
     Ok(Session { client, connection: tokio::spawn(connection) })
 }
 
-async fn sql(call: Call, args: Arguments) -> Done {
+async fn sql(_call: Call, args: Arguments) -> Done {
     let session = connect(&args.the::<Postgres>("postgres")).await?;
     let (text, params) = (args.text("text"), args.array("params").unwrap_or_default());
     let refused = |error: tokio_postgres::Error| sql_failure(&error, &text);
-    let columns = match session.client.prepare(&text).await {
-        Ok(prepared) => {
-            if prepared.params().len() != params.len() {
-                let (wanted, given) = (prepared.params().len(), params.len());
-                let what = format!("the statement has {wanted} parameters, but {given} values were given");
-                return Err(Failure::new(Kind::Usage, what));
-            }
-            prepared.columns().iter().map(|column| column.type_().clone()).collect()
-        }
-        // Several statements cannot be prepared together; their columns' types
-        // stay unknown then, and all values are text.
-        Err(error) if error.code() == Some(&SqlState::SYNTAX_ERROR) && params.is_empty() => Vec::new(),
+    let prepared = match session.client.prepare(&text).await {
+        Ok(prepared) => Some(prepared),
+        // Several statements cannot be prepared together.
+        Err(error) if error.code() == Some(&SqlState::SYNTAX_ERROR) && params.is_empty() => None,
         Err(error) => return Err(refused(error)),
     };
+    let types = prepared.as_ref().map_or(&[][..], Statement::params);
+    if types.len() != params.len() {
+        let (wanted, given) = (types.len(), params.len());
+        let what = format!("the statement has {wanted} parameters, but {given} values were given");
+        return Err(Failure::new(Kind::Usage, what));
+    }
     let messages = if params.is_empty() {
         session.client.simple_query(&text).await.map_err(refused)?
     } else {
         // The text protocol lets PostgreSQL read each value as the type that
         // its parameter has.
-        let values: Vec<_> = params.iter().map(literal).collect();
         session.client.batch_execute(&format!("PREPARE recipe AS {text}")).await.map_err(refused)?;
-        session
-            .client
-            .simple_query(&format!("EXECUTE recipe({})", values.join(", ")))
-            .await
-            .map_err(refused)?
+        let values: Vec<_> = params.iter().zip(types).map(|(value, ty)| literal(value, ty)).collect();
+        let execute = format!("EXECUTE recipe({})", values.join(", "));
+        // Places in this text are none in the recipe's.
+        session.client.simple_query(&execute).await.map_err(|error| sql_failure(&error, ""))?
     };
-    let _ = call;
-    Ok(rows(&messages, &columns).into())
+    let columns = prepared.iter().flat_map(|prepared| prepared.columns().iter().map(Column::type_));
+    Ok(rows(&messages, &columns.collect::<Vec<_>>()).into())
 }
 
-/// The rows of the last statement.
-fn rows(messages: &[SimpleQueryMessage], types: &[SqlType]) -> Array {
+/// The rows of the last statement. Where the types of its columns are not
+/// known, values are text.
+fn rows(messages: &[SimpleQueryMessage], types: &[&SqlType]) -> Array {
     let mut rows = Array::new();
+    let mut complete = false;
     for message in messages {
+        if std::mem::take(&mut complete) {
+            rows.clear();
+        }
         match message {
-            SimpleQueryMessage::RowDescription(_) => rows.clear(),
             SimpleQueryMessage::Row(row) => {
                 let columns = row.columns().iter().enumerate();
-                let fields =
-                    columns.map(|(i, column)| (column.name().into(), value(row.get(i), types.get(i))));
+                let fields = columns
+                    .map(|(i, column)| (column.name().into(), value(row.get(i), types.get(i).copied())));
                 rows.push(fields.collect::<Map>().into());
             }
+            SimpleQueryMessage::CommandComplete(_) => complete = true,
             _ => {}
         }
     }
@@ -140,18 +144,35 @@ fn value(text: Option<&str>, ty: Option<&SqlType>) -> Dynamic {
     parsed.unwrap_or_else(|| text.into())
 }
 
-/// A value as a literal of SQL.
-fn literal(value: &Dynamic) -> String {
+/// A value as a literal of SQL, for a parameter of type `ty`.
+fn literal(value: &Dynamic, ty: &SqlType) -> String {
     if value.is_unit() {
-        "NULL".to_owned()
-    } else if value.is_int() || value.is_float() || value.is_bool() {
-        format!("'{value}'")
-    } else {
-        let text =
-            if value.is_map() || value.is_array() { to_json(value).to_string() } else { value.to_string() };
-        // The E form means the same whatever standard_conforming_strings is.
-        format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+        return "NULL".to_owned();
     }
+    let text = if let (Some(items), SqlKind::Array(_)) = (value.read_lock::<Array>(), ty.kind()) {
+        array(&items)
+    } else if value.is_map() || value.is_array() {
+        to_json(value).to_string()
+    } else {
+        value.to_string()
+    };
+    // The E form means the same whatever standard_conforming_strings is.
+    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+/// An array as PostgreSQL writes it.
+fn array(items: &Array) -> String {
+    let item = |item: &Dynamic| match item.read_lock::<Array>() {
+        Some(items) => array(&items),
+        None if item.is_unit() => "NULL".to_owned(),
+        None if item.is_map() => quoted(&to_json(item).to_string()),
+        None => quoted(&item.to_string()),
+    };
+    format!("{{{}}}", items.iter().map(item).collect::<Vec<_>>().join(","))
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 fn sql_failure(error: &tokio_postgres::Error, text: &str) -> Failure {
@@ -164,7 +185,7 @@ fn sql_failure(error: &tokio_postgres::Error, text: &str) -> Failure {
     }
     let mut failure = Failure::new(Kind::Sql, message);
     failure.hint = refusal.hint().map(str::to_owned);
-    if let Some(tokio_postgres::error::ErrorPosition::Original(at)) = refusal.position() {
+    if let (Some(ErrorPosition::Original(at)), false) = (refusal.position(), text.is_empty()) {
         let offset = text.char_indices().nth(*at as usize - 1).map_or(text.len(), |(i, _)| i);
         failure.excerpt = Some(mark("the SQL", text, offset));
     }
@@ -238,7 +259,8 @@ pub(super) async fn migrate(call: &Call, postgres: &Postgres, args: &Arguments) 
     let plan = {
         let dir = dir.clone();
         let plan = tokio::task::spawn_blocking(move || migrate::read(&dir, format)).await;
-        plan.map_err(|error| Failure::new(Kind::Bug, error.to_string()))?.map_err(plan_failure)?
+        plan.map_err(|error| Failure::new(Kind::Bug, error.to_string()))?
+            .map_err(|error| plan_failure(error, &environment.workspace))?
     };
     if format == Format::Auto {
         let text = format!("{}: {} migrations ({})", environment.display(&dir), plan.style.name(), plan.why);
@@ -264,9 +286,12 @@ pub(super) async fn migrate(call: &Call, postgres: &Postgres, args: &Arguments) 
     Ok(())
 }
 
-fn plan_failure(error: PlanError) -> Failure {
+fn plan_failure(error: PlanError, workspace: &Path) -> Failure {
     let kind = if matches!(error, PlanError::Folder(_)) { Kind::NotFound } else { Kind::Sql };
     let mut failure = Failure::new(kind, error.to_string());
+    if kind == Kind::NotFound {
+        failure.hint = Some(format!("a path in a recipe is relative to {}", workspace.display()));
+    }
     failure.excerpt = match &error {
         PlanError::Text { file, at, .. } => excerpt(file, at.line, at.column),
         _ => None,
@@ -313,7 +338,7 @@ fn owned(error: &(dyn std::error::Error + 'static)) -> std::sync::Arc<dyn std::e
     std::sync::Arc::new(std::io::Error::other(text))
 }
 
-fn excerpt(file: &std::path::Path, line: u32, column: u32) -> Option<Excerpt> {
+fn excerpt(file: &Path, line: u32, column: u32) -> Option<Excerpt> {
     let text = std::fs::read_to_string(file).ok()?;
     let start: usize = text.split_inclusive('\n').take(line as usize - 1).map(str::len).sum();
     let column = text[start..].char_indices().nth(column as usize - 1).map_or(0, |(i, _)| i);
@@ -326,13 +351,16 @@ mod tests {
 
     #[test]
     fn literals_cannot_be_left() {
-        for (value, expected) in [
-            (Dynamic::from("it's \\ fine"), r"E'it''s \\ fine'"),
-            (Dynamic::from(5_i64), "'5'"),
-            (true.into(), "'true'"),
-            (Dynamic::UNIT, "NULL"),
+        let array: Array = vec![1_i64.into(), r#"a"b\"#.into(), Dynamic::UNIT];
+        for (value, ty, expected) in [
+            (Dynamic::from("it's \\ fine"), SqlType::TEXT, r"E'it''s \\ fine'"),
+            (Dynamic::from(5_i64), SqlType::INT4, "E'5'"),
+            (true.into(), SqlType::BOOL, "E'true'"),
+            (Dynamic::UNIT, SqlType::TEXT, "NULL"),
+            (array.into(), SqlType::TEXT_ARRAY, r#"E'{"1","a\\"b\\\\",NULL}'"#),
+            (vec![Dynamic::from(1_i64)].into(), SqlType::JSONB, "E'[1]'"),
         ] {
-            assert_eq!(literal(&value), expected);
+            assert_eq!(literal(&value, &ty), expected);
         }
     }
 }

@@ -127,7 +127,7 @@ async fn sh(call: Call, args: Arguments) -> Done {
         env: args.string_map("env"),
         cwd: Some(environment.path(&args.text("cwd"))),
         stdin: args.string("stdin"),
-        user: None,
+        ..Command::default()
     };
     let running = environment.children.run(&command, |stream, line| call.step.output(stream, line));
     let finished = match args.duration("timeout") {
@@ -197,7 +197,8 @@ fn inside(workspace: &Path, path: &str) -> Result<PathBuf, Failure> {
     if wanted.components().any(|part| part == Component::ParentDir) || !wanted.starts_with(workspace) {
         return Err(outside());
     }
-    let existing = wanted.ancestors().find(|folder| folder.exists()).unwrap_or(workspace);
+    // Not `exists`, which overlooks a link to a file that is still to be made.
+    let existing = wanted.ancestors().find(|path| path.symlink_metadata().is_ok()).unwrap_or(workspace);
     let (real, root) = (existing.canonicalize(), workspace.canonicalize());
     match (real, root) {
         (Ok(real), Ok(root)) if real.starts_with(&root) => Ok(wanted),

@@ -14,17 +14,22 @@ mod params;
 mod services;
 #[cfg(debug_assertions)]
 mod testing;
+mod text;
 mod waiting;
 mod web;
 
-use rhai::Dynamic;
+use rhai::{Dynamic, Engine};
 
 use crate::run::Failure;
 use crate::script::{Primitive, Table};
 
 /// The script layer's view of this layer.
-pub const TABLE: Table =
-    Table { primitives: || Box::new(all()), types: handles::register, name_of: handles::name_of };
+pub const TABLE: Table = Table { primitives: || Box::new(all()), types, name_of: handles::name_of };
+
+fn types(engine: &mut Engine) {
+    handles::register(engine);
+    text::register(engine);
+}
 
 /// All primitives, in the order of the reference.
 pub fn all() -> impl Iterator<Item = &'static Primitive> {

@@ -23,7 +23,7 @@ pub(super) const TABLE: &[Primitive] = &[
         ],
         returns: "any",
         doc: "Returns a parameter of the recipe, as given by `--set NAME=VALUE` or `--params FILE`.\n\n\
-              A value from the command line is read as the type of `default`. Without `default` it must be given.",
+              The value is read as the type of `default`. Without `default` it must be given.",
         example: r#"let replicas = param("replicas", 1, #{ help: "how many workers", choices: [1, 2, 3] });
 print(replicas + 1);"#,
         run: Run::Value(param),
@@ -66,27 +66,28 @@ fn param(call: &Call, args: &Arguments) -> Done {
     Ok(value)
 }
 
-/// A value from the command line or a file, as the type of the default.
+/// A value from the command line, where all are text, or from a file, as the
+/// type of the default.
 fn read_as(name: &str, given: &Value, default: Option<&Dynamic>) -> Done {
-    let Value::String(text) = given else { return Ok(from_json(given)) };
-    let wrong = |what: &str| {
-        Failure::new(Kind::Usage, format!("the parameter `{name}` must be {what}, got `{text}`"))
+    let Some(default) = default else { return Ok(from_json(given)) };
+    let text = given.as_str().map_or_else(|| given.to_string(), str::to_owned);
+    let parsed = || serde_json::from_str::<Value>(&text).ok();
+    let (value, wanted) = if default.is_int() {
+        (text.parse::<i64>().ok().map(Dynamic::from), "a whole number")
+    } else if default.is_float() {
+        (text.parse::<f64>().ok().map(Dynamic::from), "a number")
+    } else if default.is_bool() {
+        (text.parse::<bool>().ok().map(Dynamic::from), "true or false")
+    } else if default.is_array() {
+        (parsed().filter(Value::is_array).map(|json| from_json(&json)), "a JSON array")
+    } else if default.is_map() {
+        (parsed().filter(Value::is_object).map(|json| from_json(&json)), "a JSON object")
+    } else {
+        (Some(text.clone().into()), "text")
     };
-    match default {
-        Some(default) if default.is_int() => {
-            text.parse::<i64>().map(Into::into).map_err(|_| wrong("a whole number"))
-        }
-        Some(default) if default.is_float() => {
-            text.parse::<f64>().map(Into::into).map_err(|_| wrong("a number"))
-        }
-        Some(default) if default.is_bool() => {
-            text.parse::<bool>().map(Into::into).map_err(|_| wrong("true or false"))
-        }
-        Some(default) if default.is_array() || default.is_map() => {
-            serde_json::from_str(text).map(|json| from_json(&json)).map_err(|_| wrong("JSON"))
-        }
-        _ => Ok(text.clone().into()),
-    }
+    value.ok_or_else(|| {
+        Failure::new(Kind::Usage, format!("the parameter `{name}` must be {wanted}, got `{text}`"))
+    })
 }
 
 fn output(call: &Call, args: &Arguments) -> Done {

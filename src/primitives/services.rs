@@ -3,6 +3,7 @@
 use futures::FutureExt;
 use rhai::{Dynamic, Map};
 
+use super::data::deployable_name;
 use super::{DONE, Done};
 use crate::run::{Failure, Kind};
 use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Run, Type};
@@ -93,7 +94,7 @@ print(logs(redis, #{ lines: 1 }).len() > 0);"#,
 
 async fn deploy_service(call: Call, args: Arguments) -> Done {
     let request = ServiceRequest {
-        name: args.text("name"),
+        name: deployable_name(&args)?,
         image: args.handle::<Image>("image"),
         command: args.strings("command"),
         args: args.strings("args").unwrap_or_default(),

@@ -17,22 +17,19 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::Child;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::event::Stream;
+use super::output::{Output, Pipe};
 use crate::supervise::ProcessId;
 
 /// How long a cancelled child has to end by itself.
 const GRACE: Duration = Duration::from_secs(10);
-/// How long output is read on after the child has ended, for what it had
-/// written but not what its descendants may still write.
+/// How long output is read on after the child has ended: enough for what it
+/// has written, and for a `tee` behind it, but not for ever.
 const DRAIN: Duration = Duration::from_millis(200);
-/// Captured output is cut in the middle of nothing: past this many bytes of a
-/// stream the rest is only reported.
-const MOST_CAPTURED: usize = 16 << 20;
 
 /// What to run.
 #[derive(Debug, Clone, Default)]
@@ -41,8 +38,10 @@ pub struct Command {
     pub program: OsString,
     /// Its arguments.
     pub args: Vec<OsString>,
-    /// Added to the environment of this process.
+    /// Environment variables.
     pub env: BTreeMap<String, String>,
+    /// Whether `env` is all; else it is added to the environment of this process.
+    pub only_env: bool,
     /// Working directory; this process' when none.
     pub cwd: Option<PathBuf>,
     /// User and group to run as; this process' when none.
@@ -145,33 +144,41 @@ impl Children {
     ) -> std::io::Result<Finished> {
         let mut child = self.spawn(command)?;
         let (stdout, stderr) = child.pipes();
-        let (mut out, mut err) = (String::new(), String::new());
-        let mut stdout = Lines::new(stdout);
-        let mut stderr = Lines::new(stderr);
+        let (mut stdout, mut stderr) = (Output::new(stdout), Output::new(stderr));
         let status = loop {
             tokio::select! {
-                Some(text) = stdout.next() => keep(&mut out, Stream::Stdout, &text, &mut line),
-                Some(text) = stderr.next() => keep(&mut err, Stream::Stderr, &text, &mut line),
+                Some(text) = stdout.next() => line(Stream::Stdout, &text),
+                Some(text) = stderr.next() => line(Stream::Stderr, &text),
                 status = child.wait() => break status?,
             }
         };
-        let drain = async {
-            while let Some(text) = stdout.next().await {
-                keep(&mut out, Stream::Stdout, &text, &mut line);
-            }
-            while let Some(text) = stderr.next().await {
-                keep(&mut err, Stream::Stderr, &text, &mut line);
-            }
+        let mut drain = async || {
+            let rest = async {
+                loop {
+                    tokio::select! {
+                        Some(text) = stdout.next() => line(Stream::Stdout, &text),
+                        Some(text) = stderr.next() => line(Stream::Stderr, &text),
+                        else => break,
+                    }
+                }
+            };
+            tokio::time::timeout(DRAIN, rest).await.is_ok()
         };
-        let drained = tokio::time::timeout(DRAIN, drain).await;
-        // Left-overs hold the pipes open, so a complete drain rules them out
-        // unless they redirected their output.
-        let left_processes = child.over(drained.is_err());
-        Ok(Finished { status, stdout: out, stderr: err, left_processes })
+        let drained = drain().await;
+        let left_processes = child.over();
+        if !drained {
+            // Those that held the pipes open are gone now, but for any that
+            // have left the group.
+            drain().await;
+        }
+        Ok(Finished { status, stdout: stdout.text(), stderr: stderr.text(), left_processes })
     }
 
     fn spawn(&self, command: &Command) -> std::io::Result<Running> {
         let mut process = tokio::process::Command::new(&command.program);
+        if command.only_env {
+            process.env_clear();
+        }
         process
             .args(&command.args)
             .envs(&command.env)
@@ -227,13 +234,11 @@ struct Running {
     children: Children,
 }
 
-type Pipe = Option<Box<dyn AsyncRead + Send + Unpin>>;
-
 impl Running {
-    fn pipes(&mut self) -> (Pipe, Pipe) {
+    fn pipes(&mut self) -> (Option<Pipe>, Option<Pipe>) {
         let Some(child) = &mut self.child else { return (None, None) };
-        let stdout = child.stdout.take().map(|pipe| Box::new(pipe) as Box<dyn AsyncRead + Send + Unpin>);
-        let stderr = child.stderr.take().map(|pipe| Box::new(pipe) as Box<dyn AsyncRead + Send + Unpin>);
+        let stdout = child.stdout.take().map(|pipe| Box::new(pipe) as Pipe);
+        let stderr = child.stderr.take().map(|pipe| Box::new(pipe) as Pipe);
         (stdout, stderr)
     }
 
@@ -244,15 +249,16 @@ impl Running {
         }
     }
 
-    /// The leader has ended: ends what is left of its group.
-    fn over(&mut self, suspicious: bool) -> bool {
+    /// The leader has ended: ends what is left of its group. Returns whether
+    /// there was anything.
+    fn over(&mut self) -> bool {
         self.child = None;
         let left = killpg(Pid::from_raw(self.group), None) != Err(Errno::ESRCH);
         if left {
             signal_group(self.group, Signal::SIGKILL);
         }
         self.children.unguard(self.leader);
-        left || suspicious
+        left
     }
 }
 
@@ -270,36 +276,5 @@ fn signal_group(group: i32, signal: Signal) {
     // 0 and 1 would mean this process' own group and everything.
     if group > 1 {
         let _ = killpg(Pid::from_raw(group), signal);
-    }
-}
-
-fn keep(all: &mut String, stream: Stream, text: &str, line: &mut (impl FnMut(Stream, &str) + Send)) {
-    if all.len() < MOST_CAPTURED {
-        all.push_str(text);
-    }
-    line(stream, text.trim_end_matches(['\n', '\r']));
-}
-
-/// Lines of a pipe, their ends included, invalid UTF-8 replaced.
-struct Lines {
-    reader: Option<BufReader<Box<dyn AsyncRead + Send + Unpin>>>,
-    /// Kept here and not in the future, so that a line read in part when
-    /// `select!` drops the future is not lost.
-    partial: Vec<u8>,
-}
-
-impl Lines {
-    fn new(pipe: Pipe) -> Self {
-        Self { reader: pipe.map(BufReader::new), partial: Vec::new() }
-    }
-
-    async fn next(&mut self) -> Option<String> {
-        let reader = self.reader.as_mut()?;
-        let read = reader.read_until(b'\n', &mut self.partial).await;
-        if matches!(read, Ok(0) | Err(_)) {
-            self.reader = None;
-        }
-        let line = std::mem::take(&mut self.partial);
-        (!line.is_empty()).then(|| String::from_utf8_lossy(&line).into_owned())
     }
 }

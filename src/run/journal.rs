@@ -126,11 +126,15 @@ impl Journal {
     }
 }
 
-/// Reads a journal; a last line that was cut off by a kill is left out.
+/// Reads the journal of a run, which may have died before it had one; a last
+/// line that was cut off by a kill is left out.
 ///
 /// # Errors
 /// When the file cannot be read.
 pub fn read(folder: &Path) -> io::Result<Vec<Entry>> {
-    let text = fs_err::read_to_string(folder.join("journal.jsonl"))?;
+    let text = match fs_err::read_to_string(folder.join("journal.jsonl")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        text => text?,
+    };
     Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }

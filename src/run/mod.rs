@@ -9,6 +9,7 @@ pub mod event;
 pub mod failure;
 pub mod folder;
 pub mod journal;
+mod output;
 pub mod scratch;
 pub mod secrets;
 pub mod signal;

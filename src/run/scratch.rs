@@ -14,21 +14,29 @@ use super::failure::{Failure, Kind};
 /// Names the directory in which scratch directories are made.
 pub const BASE_VARIABLE: &str = "RECIPE_RUN_DIR";
 
+/// Holds the scratch directory in the environment of every server and service,
+/// and so of whatever they start: what is left of a run is known by it.
+pub const MARK_VARIABLE: &str = "RECIPE_SCRATCH";
+
 /// A cluster takes 40 MB, a migrated one 70 MB; Docker's own /dev/shm is 64 MB.
 const ENOUGH: u64 = 512 << 20;
 
-/// Makes the scratch directory of run `id`.
+/// Where the scratch directory of run `id` is to be.
+#[must_use]
+pub fn path(id: &str) -> PathBuf {
+    base().join(format!("recipe-{id}"))
+}
+
+/// Makes a scratch directory.
 ///
 /// # Errors
 /// When it cannot be made; says where it was tried.
-pub fn create(id: &str) -> Result<PathBuf, Failure> {
-    let base = base();
-    let path = base.join(format!("recipe-{id}"));
+pub fn create(path: &Path) -> Result<(), Failure> {
     // Others may pass through to what is theirs, but not look around.
     std::fs::DirBuilder::new()
         .mode(0o711)
-        .create(&path)
-        .and_then(|()| fs_err::set_permissions(&path, PermissionsExt::from_mode(0o711)))
+        .create(path)
+        .and_then(|()| fs_err::set_permissions(path, PermissionsExt::from_mode(0o711)))
         .map_err(|error| {
             Failure::new(
                 Kind::TargetUnusable,
@@ -36,8 +44,7 @@ pub fn create(id: &str) -> Result<PathBuf, Failure> {
             )
             .hint(format!("set {BASE_VARIABLE} to a directory with room, on tmpfs where possible"))
             .cause(error)
-        })?;
-    Ok(path)
+        })
 }
 
 fn base() -> PathBuf {

@@ -23,7 +23,9 @@ impl Secrets {
         }
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if !known.iter().any(|k| &**k == secret) {
-            known.push(secret.into());
+            // Before those that may be a part of it.
+            let at = known.iter().position(|k| k.len() < secret.len()).unwrap_or(known.len());
+            known.insert(at, secret.into());
         }
     }
 
@@ -42,6 +44,14 @@ impl Secrets {
         let mut text = text.to_owned();
         self.mask(&mut text);
         text
+    }
+
+    /// `text` with every known secret replaced by as many bytes, for texts in
+    /// which places are marked.
+    #[must_use]
+    pub fn covered(&self, text: &str) -> String {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        known.iter().fold(text.to_owned(), |text, secret| text.replace(&**secret, &"*".repeat(secret.len())))
     }
 
     /// Masks strings anywhere in a JSON value.
@@ -91,6 +101,9 @@ mod tests {
         secrets.add("hunter22");
         secrets.add("abc");
         assert_eq!(secrets.masked("pw=hunter22 abc"), "pw=*** abc");
+        secrets.add("hunter22-and-more");
+        assert_eq!(secrets.masked("pw=hunter22-and-more"), "pw=***", "no end of it is left");
+        assert_eq!(secrets.covered("pw=hunter22 abc"), "pw=******** abc");
         let mut value = serde_json::json!({"url": ["postgres://u:hunter22@h/d"]});
         secrets.mask_json(&mut value);
         assert_eq!(value, serde_json::json!({"url": ["postgres://u:***@h/d"]}));

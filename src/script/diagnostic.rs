@@ -14,7 +14,7 @@ use super::parallel::GroupFailure;
 use super::sources::{CompileError, Sources};
 use super::{explain, task};
 use crate::run::event::SourcePosition;
-use crate::run::{Excerpt, Failure, Kind, failure};
+use crate::run::{Excerpt, Failure, Kind, Secrets, failure};
 
 /// One error with everything that belongs to it.
 #[derive(Debug, Default)]
@@ -84,6 +84,20 @@ impl Diagnostic {
         }
         self.append_notes(&mut text, colour, width);
         text
+    }
+
+    /// Replaces secrets, also in the excerpts of recipes that hold them.
+    pub(crate) fn mask(&mut self, secrets: &Secrets) {
+        let Self { message, hint, trace, causes, evidence, others, marks, .. } = self;
+        let notes = trace.iter_mut().map(|(_, what)| what);
+        let texts = causes.iter_mut().chain(evidence).chain(hint).chain(notes);
+        texts.chain([message]).for_each(|text| secrets.mask(text));
+        for mark in marks {
+            mark.text = secrets.covered(&mark.text).into();
+        }
+        for other in others {
+            other.mask(secrets);
+        }
     }
 
     fn append_notes(&self, text: &mut String, colour: bool, width: usize) {

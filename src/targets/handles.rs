@@ -165,13 +165,14 @@ impl Redis {
     fn url_at(&self, endpoint: &Endpoint) -> String {
         match self.0.password.as_str() {
             "" => format!("redis://{endpoint}"),
-            password => format!("redis://:{}@{endpoint}", escape(password)),
+            // redis-cli takes a missing user for an empty one, which may not log in.
+            password => format!("redis://default:{}@{endpoint}", escape(password)),
         }
     }
 }
 
 /// Percent-encodes all but the unreserved characters of RFC 3986.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {

@@ -4,6 +4,8 @@
 
 #![expect(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod live;
+
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -21,6 +23,7 @@ pub struct Sandbox {
 /// What a command left.
 #[derive(Debug)]
 pub struct Output {
+    /// As a shell gives it: 128 + n when signal n ended it.
     pub code: i32,
     pub stdout: String,
     pub stderr: String,
@@ -90,12 +93,7 @@ impl Sandbox {
 
     /// Runs `recipe ARGS` to its end.
     pub fn recipe<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Output {
-        let output = self.command(args).output().unwrap();
-        Output {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+        self.command(args).output().unwrap().into()
     }
 
     /// Runs `recipe.rhai` and takes everything down.
@@ -137,6 +135,27 @@ impl Sandbox {
         assert!(processes.is_empty(), "left behind: {processes:?}");
     }
 
+    /// Fails unless the newest run is told to have failed, has left its records,
+    /// and nothing else.
+    #[track_caller]
+    pub fn assert_failed_cleanly(&self) {
+        self.assert_nothing_left();
+        let folder = self.run_folder();
+        assert!(
+            folder.join("events.jsonl").is_file() && folder.join("logs").is_dir(),
+            "{}",
+            folder.display()
+        );
+        let runs = self.runs();
+        let newest = runs.iter().find(|run| folder.ends_with(run["run_id"].as_str().unwrap()));
+        assert_eq!(newest.map(|run| &run["state"]), Some(&"failed".into()), "{runs:#?}");
+    }
+
+    /// All runs as `recipe ls` lists them.
+    pub fn runs(&self) -> Vec<serde_json::Value> {
+        serde_json::from_str(&self.recipe(["ls", "--all", "--output", "json"]).success().stdout).unwrap()
+    }
+
     /// Running processes whose directory or arguments point into this sandbox.
     pub fn processes(&self) -> Vec<String> {
         let ours = [self.scratch.path().to_str().unwrap(), self.files.path().to_str().unwrap()];
@@ -155,6 +174,18 @@ impl Drop for Sandbox {
     fn drop(&mut self) {
         // A failed test must not leave servers behind.
         let _ = self.command(["down", "--all"]).output();
+    }
+}
+
+impl From<std::process::Output> for Output {
+    fn from(output: std::process::Output) -> Self {
+        use std::os::unix::process::ExitStatusExt;
+        let signal = output.status.signal().map(|signal| 128 + signal);
+        Self {
+            code: output.status.code().or(signal).unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
     }
 }
 

@@ -11,17 +11,20 @@ mod redis;
 mod servers;
 mod service;
 
-use std::path::PathBuf;
+use std::os::unix::fs::{OpenOptionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
+use super::handles::escape;
 use super::{
     Cluster, ClusterRequest, Executed, Image, ImageRequest, Postgres, PostgresRequest, Redis, RedisRequest,
     Service, ServiceRequest, Target,
 };
 use crate::run::child::Children;
 use crate::run::{Failure, Journal, Kind, RunFolder, Secrets, Step};
-use crate::supervise::{Supervisor, SupervisorError};
+use crate::supervise::{Supervisor, SupervisorError, User};
 
 /// Processes of this machine, owned by one supervisor.
 pub struct Local {
@@ -32,6 +35,9 @@ pub struct Local {
     journal: Journal,
     children: Children,
     secrets: Secrets,
+    /// Cluster and name of what was deployed, in order. A name belongs to the
+    /// cluster that had it first; the other deployment is refused.
+    deployed: Mutex<Vec<(Arc<str>, String)>>,
 }
 
 impl Local {
@@ -45,7 +51,7 @@ impl Local {
         children: Children,
         secrets: Secrets,
     ) -> Self {
-        Self { supervisor, scratch, folder, journal, children, secrets }
+        Self { supervisor, scratch, folder, journal, children, secrets, deployed: Mutex::default() }
     }
 
     /// A password nobody has seen, and that nothing will show.
@@ -55,7 +61,47 @@ impl Local {
             None => crate::run::secrets::random(24)?,
         };
         self.secrets.add(&secret);
+        self.secrets.add(&escape(&secret));
         Ok(secret)
+    }
+
+    fn deploying(&self, cluster: &Cluster, name: &str) {
+        let mut deployed = self.deployed();
+        if !deployed.iter().any(|(_, known)| known == name) {
+            deployed.push((cluster.name.clone(), name.to_owned()));
+        }
+    }
+
+    fn deployed(&self) -> MutexGuard<'_, Vec<(Arc<str>, String)>> {
+        self.deployed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the directory of one server or service, which `user` owns.
+    fn home(&self, name: &str, user: Option<User>) -> Result<PathBuf, Failure> {
+        let home = self.scratch.join(name);
+        let failed = |error| {
+            let what = format!("the directory of `{name}` cannot be made below {}", self.scratch.display());
+            Failure::new(Kind::Io, what).cause(error)
+        };
+        match fs_err::create_dir(&home) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                let what = format!("there is a `{name}` in this environment already");
+                return Err(Failure::new(Kind::Usage, what).hint("give one of them another name"));
+            }
+            made => made.map_err(failed)?,
+        }
+        give(&home, user).map_err(failed)?;
+        Ok(home)
+    }
+
+    fn remove_home(&self, name: &str) -> Result<(), Failure> {
+        match fs_err::remove_dir_all(self.scratch.join(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                let what = format!("the directory of `{name}` cannot be removed");
+                Err(Failure::new(Kind::Io, what).cause(error))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -69,12 +115,20 @@ impl Target for Local {
         Ok(Cluster { name: request.name.into() })
     }
 
-    async fn delete_cluster(&self, _step: &Step, _cluster: &Cluster) -> Result<(), Failure> {
-        // In reverse order of their start, so that services go before what they use.
+    async fn delete_cluster(&self, _step: &Step, cluster: &Cluster) -> Result<(), Failure> {
+        let names: Vec<String> = self
+            .deployed()
+            .extract_if(.., |(owner, _)| *owner == cluster.name)
+            .map(|(_, name)| name)
+            .collect();
         let status = self.supervisor.status().await.map_err(supervisor_failure)?;
-        for process in status.processes.iter().rev().filter(|process| process.ended.is_none()) {
-            self.supervisor.stop(&process.name).await.map_err(supervisor_failure)?;
-            self.journal.removed("process", &process.name);
+        // In reverse order of their start, so that services go before what they use.
+        for name in names.iter().rev() {
+            if status.processes.iter().any(|process| process.name == *name && process.ended.is_none()) {
+                self.supervisor.stop(name).await.map_err(supervisor_failure)?;
+            }
+            self.remove_home(name)?;
+            self.journal.removed("process", name);
         }
         Ok(())
     }
@@ -91,28 +145,31 @@ impl Target for Local {
     async fn deploy_postgres(
         &self,
         step: &Step,
-        _cluster: &Cluster,
+        cluster: &Cluster,
         request: PostgresRequest,
     ) -> Result<Postgres, Failure> {
+        self.deploying(cluster, &request.name);
         self.start_postgres(step, request).await
     }
 
     async fn deploy_redis(
         &self,
         step: &Step,
-        _cluster: &Cluster,
+        cluster: &Cluster,
         request: RedisRequest,
     ) -> Result<Redis, Failure> {
+        self.deploying(cluster, &request.name);
         self.start_redis(step, request).await
     }
 
     async fn deploy_service(
         &self,
-        step: &Step,
-        _cluster: &Cluster,
+        _step: &Step,
+        cluster: &Cluster,
         request: ServiceRequest,
     ) -> Result<Service, Failure> {
-        self.start_service(step, request).await
+        self.deploying(cluster, &request.name);
+        self.start_service(request).await
     }
 
     async fn apply_manifest(&self, _step: &Step, _cluster: &Cluster, path: PathBuf) -> Result<(), Failure> {
@@ -156,4 +213,22 @@ fn supervisor_failure(error: SupervisorError) -> Failure {
         failure = failure.cause(std::io::Error::other(cause.to_string()));
     }
     failure
+}
+
+/// Writes a new file that only `user` can read.
+fn write_private(path: &Path, text: &str, user: Option<User>) -> Result<(), Failure> {
+    let written = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
+        .and_then(|()| give(path, user));
+    written
+        .map_err(|error| Failure::new(Kind::Io, format!("{} cannot be written", path.display())).cause(error))
+}
+
+/// Makes `user` the owner.
+fn give(path: &Path, user: Option<User>) -> std::io::Result<()> {
+    user.map_or(Ok(()), |user| chown(path, Some(user.uid), Some(user.gid)))
 }

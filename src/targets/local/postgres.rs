@@ -1,8 +1,7 @@
 //! PostgreSQL on this machine: `initdb`, start, create the database.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::{OpenOptionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use tokio_postgres::NoTls;
 
 use super::process::{LocalProcess, ProcessRequest};
 use super::servers::{PostgresPrograms, find_postgres, unprivileged};
-use super::{Local, ready, supervisor_failure};
+use super::{Local, ready, supervisor_failure, write_private};
 use crate::run::child::{Command, describe};
 use crate::run::event::Level;
 use crate::run::{Failure, Kind, Step};
@@ -86,6 +85,7 @@ impl Local {
             program: programs.initdb.clone().into(),
             args: args.into_iter().map(Into::into).collect(),
             env: environment(),
+            only_env: true,
             // The caller's directory may be one the unprivileged user cannot enter.
             cwd: Some(home.to_owned()),
             user: user.map(|user| (user.uid, user.gid)),
@@ -155,30 +155,6 @@ impl Local {
         }));
         postgres.0.workload.ready(step, request.timeout).await?;
         Ok((process, postgres))
-    }
-
-    /// The directory of one server, which its user owns.
-    pub(super) fn home(&self, name: &str, user: Option<User>) -> Result<PathBuf, Failure> {
-        let home = self.scratch.join(name);
-        let failed = |error| {
-            Failure::new(
-                Kind::Io,
-                format!("the directory of `{name}` cannot be made below {}", self.scratch.display()),
-            )
-            .cause(error)
-        };
-        match fs_err::create_dir(&home) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                return Err(Failure::new(
-                    Kind::Usage,
-                    format!("there is a `{name}` in this environment already"),
-                )
-                .hint("give one of them another name with the option `name`"));
-            }
-            made => made.map_err(failed)?,
-        }
-        give(&home, user).map_err(failed)?;
-        Ok(home)
     }
 }
 
@@ -265,23 +241,6 @@ fn mention_other_version(step: &Step, programs: &PostgresPrograms, image: &str) 
 /// Whether a server died because its port was taken between choice and use.
 fn lost_port(failure: &Failure) -> bool {
     failure.kind == Kind::Exited && failure.evidence.iter().any(|line| line.contains("could not bind"))
-}
-
-pub(super) fn write_private(path: &Path, text: &str, user: Option<User>) -> Result<(), Failure> {
-    let written = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
-        .and_then(|()| give(path, user));
-    written
-        .map_err(|error| Failure::new(Kind::Io, format!("{} cannot be written", path.display())).cause(error))
-}
-
-/// Makes `user` the owner.
-pub(super) fn give(path: &Path, user: Option<User>) -> std::io::Result<()> {
-    user.map_or(Ok(()), |user| chown(path, Some(user.uid), Some(user.gid)))
 }
 
 /// The running server.

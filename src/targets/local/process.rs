@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::{Local, supervisor_failure};
 use crate::run::child::last_lines;
+use crate::run::scratch::MARK_VARIABLE;
 use crate::run::{Failure, Kind};
 use crate::supervise::{Exit, Process, Signal, Spawn, StopPolicy, User};
 
@@ -36,8 +37,9 @@ impl Local {
     /// Starts a process and writes it into the journal, before and after.
     pub(super) async fn spawn(&self, request: ProcessRequest) -> Result<LocalProcess, Failure> {
         let unwritable = |error| Failure::new(Kind::Io, "the run's journal cannot be written").cause(error);
-        let ProcessRequest { name, program, args, env, cwd, user, stop, on_supervisor_death } = request;
+        let ProcessRequest { name, program, args, mut env, cwd, user, stop, on_supervisor_death } = request;
         self.journal.creating("process", &name, program.display().to_string()).map_err(unwritable)?;
+        env.insert(MARK_VARIABLE.to_owned(), self.scratch.display().to_string());
         let log = self.folder.log(&name);
         let spawn = Spawn {
             name: name.clone(),

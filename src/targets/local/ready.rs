@@ -33,7 +33,7 @@ where
 {
     step.waiting(what);
     let began = Instant::now();
-    let mut last = String::new();
+    let mut last = "it has not answered anything yet".to_owned();
     let answered = async {
         loop {
             match probe().await {

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use super::process::{LocalProcess, ProcessRequest};
 use super::servers::{find_redis, unprivileged};
-use super::{Local, ready, supervisor_failure};
+use super::{Local, ready, supervisor_failure, write_private};
 use crate::run::{Failure, Kind, Step};
 use crate::supervise::{Signal, StopPolicy};
 use crate::targets::handles::RedisParts;
@@ -27,7 +27,7 @@ impl Local {
         let port = self.supervisor.reserve_port(request.host_port).await.map_err(supervisor_failure)?;
         // In a file, because arguments show in the list of processes.
         let configuration = home.join("redis.conf");
-        super::postgres::write_private(&configuration, &configure(port, &password, &request.settings), user)?;
+        write_private(&configuration, &configure(port, &password, &request.settings), user)?;
 
         let process = self
             .spawn(ProcessRequest {

@@ -21,11 +21,7 @@ use crate::targets::{Endpoint, Executed, Service, ServiceRequest, Workload};
 const INHERITED: [&str; 6] = ["PATH", "HOME", "USER", "LANG", "TMPDIR", "TZ"];
 
 impl Local {
-    pub(super) async fn start_service(
-        &self,
-        step: &Step,
-        request: ServiceRequest,
-    ) -> Result<Service, Failure> {
+    pub(super) async fn start_service(&self, request: ServiceRequest) -> Result<Service, Failure> {
         if request.replicas != 1 {
             return Err(Failure::new(
                 Kind::Unsupported,
@@ -66,7 +62,6 @@ impl Local {
             .await?;
         let (main, more): (Vec<_>, Vec<_>) = ports.into_iter().partition(|(name, _)| name.is_empty());
         let main = main.into_iter().next().map(|(_, endpoint)| endpoint);
-        let _ = step;
         Ok(Service(Arc::new(ServiceParts {
             name: request.name,
             host: main.clone(),
@@ -108,6 +103,7 @@ impl Local {
             program: program.into(),
             args: args.iter().map(Into::into).collect(),
             env,
+            only_env: true,
             cwd: Some(home),
             ..Command::default()
         };
