@@ -193,6 +193,7 @@ impl Children {
             process.uid(uid).gid(gid);
         }
         let mut child = process.spawn()?;
+        tracing::debug!(program = ?command.program, pid = child.id(), "started");
         let group = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default();
         let leader = ProcessId::of(group);
         if let (Some(guard), Some(leader)) = (self.guard.get(), leader) {
