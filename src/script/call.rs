@@ -174,6 +174,9 @@ impl Call {
         let call = self.clone().begin(StepKind::Primitive, arguments.title(self.host().table.name_of), None);
         // Made inside the future, so that a panic while making it is caught too.
         let result = call.block_on(async { run(call.clone(), arguments).await });
+        if result.as_ref().is_err_and(|error| is_cancelled(error)) {
+            call.host().runtime.block_on(call.host().environment.children.settle());
+        }
         call.end(&result);
         result
     }
