@@ -4,11 +4,17 @@
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
-/// Bytes that are kept and handed on from the beginning of a stream.
+/// Bytes that are kept from the beginning of a stream.
 const BEGINNING: usize = 16 << 20;
 /// Bytes that are kept from the end of a longer one, where the reason of a
 /// failure is.
 const END: usize = 64 << 10;
+/// Bytes that are handed on. Each line becomes an event, which costs as much as
+/// `LINE_COST` bytes.
+const HANDED_ON: usize = 4 << 20;
+const LINE_COST: usize = 100;
+/// The last line in place of all that are not handed on.
+const NOTICE: &str = "[recipe does not show the rest of so much output]";
 /// A longer line is handed on in pieces of this many bytes.
 const LONGEST_LINE: usize = 64 << 10;
 
@@ -25,6 +31,7 @@ pub(super) struct Output {
     beginning: Vec<u8>,
     end: Vec<u8>,
     left_out: usize,
+    handed_on: usize,
 }
 
 impl Output {
@@ -35,11 +42,12 @@ impl Output {
             beginning: Vec::new(),
             end: Vec::new(),
             left_out: 0,
+            handed_on: 0,
         }
     }
 
     /// The next line without its end, invalid UTF-8 replaced; none at the end
-    /// of the stream. Past the limit lines are read but not handed on.
+    /// of the stream. Past the limit lines are only kept.
     pub(super) async fn next(&mut self) -> Option<String> {
         loop {
             let Some(pipe) = &mut self.pipe else { return self.take_line() };
@@ -51,11 +59,17 @@ impl Output {
             let wanted = newline.map_or(bytes.len(), |at| at + 1);
             let bytes = bytes[..wanted].to_vec();
             pipe.consume(wanted);
-            if self.keep(&bytes) {
-                self.line.extend_from_slice(&bytes);
-                if newline.is_some() || self.line.len() >= LONGEST_LINE {
-                    return self.take_line();
+            self.keep(&bytes);
+            if self.handed_on > HANDED_ON {
+                continue;
+            }
+            self.line.extend_from_slice(&bytes);
+            if newline.is_some() || self.line.len() >= LONGEST_LINE {
+                self.handed_on += self.line.len() + LINE_COST;
+                if self.handed_on > HANDED_ON {
+                    self.line = NOTICE.into();
                 }
+                return self.take_line();
             }
         }
     }
@@ -70,11 +84,10 @@ impl Output {
         text
     }
 
-    /// Returns whether it is still the beginning.
-    fn keep(&mut self, bytes: &[u8]) -> bool {
+    fn keep(&mut self, bytes: &[u8]) {
         if self.beginning.len() < BEGINNING {
             self.beginning.extend_from_slice(bytes);
-            return true;
+            return;
         }
         self.end.extend_from_slice(bytes);
         // Twice as much, so that it is not moved with each line.
@@ -83,7 +96,6 @@ impl Output {
             self.end.drain(..surplus);
             self.left_out += surplus;
         }
-        false
     }
 
     fn take_line(&mut self) -> Option<String> {
@@ -117,6 +129,14 @@ mod tests {
         let (lines, text) = read(vec![b'x'; 3 * LONGEST_LINE]).await;
         assert!(lines.len() > 1 && lines.iter().all(|line| line.len() < 2 * LONGEST_LINE));
         assert_eq!(text.len(), 3 * LONGEST_LINE);
+    }
+
+    #[tokio::test]
+    async fn too_many_lines_are_kept_but_not_handed_on() {
+        let (lines, text) = read(b"y\n".repeat(HANDED_ON / 10)).await;
+        assert!(lines.len() < HANDED_ON / LINE_COST);
+        assert_eq!(lines.last().map(String::as_str), Some(NOTICE));
+        assert_eq!(text.len(), 2 * (HANDED_ON / 10));
     }
 
     #[tokio::test]

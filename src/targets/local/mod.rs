@@ -35,8 +35,7 @@ pub struct Local {
     journal: Journal,
     children: Children,
     secrets: Secrets,
-    /// Cluster and name of what was deployed, in order. A name belongs to the
-    /// cluster that had it first; the other deployment is refused.
+    /// Cluster and name of what is deployed, in order.
     deployed: Mutex<Vec<(Arc<str>, String)>>,
 }
 
@@ -65,11 +64,43 @@ impl Local {
         Ok(secret)
     }
 
-    fn deploying(&self, cluster: &Cluster, name: &str) {
-        let mut deployed = self.deployed();
-        if !deployed.iter().any(|(_, known)| known == name) {
-            deployed.push((cluster.name.clone(), name.to_owned()));
+    /// Does the `work` of deploying `name`. Takes back what there is of it if
+    /// that fails, so that it can be tried again.
+    async fn deploy<T>(
+        &self,
+        cluster: &Cluster,
+        name: &str,
+        work: impl Future<Output = Result<T, Failure>> + Send,
+    ) -> Result<T, Failure> {
+        self.claim(cluster, name)?;
+        let result = work.await;
+        if result.is_err() {
+            // The first failure is the one to tell; teardown will meet a second one, too.
+            let _ = self.withdraw(name).await;
         }
+        result
+    }
+
+    fn claim(&self, cluster: &Cluster, name: &str) -> Result<(), Failure> {
+        let mut deployed = self.deployed();
+        if deployed.iter().any(|(_, known)| known == name) {
+            let what = format!("there is a `{name}` in this environment already");
+            return Err(Failure::new(Kind::Usage, what).hint("give one of them another name"));
+        }
+        deployed.push((cluster.name.clone(), name.to_owned()));
+        Ok(())
+    }
+
+    /// Stops what is called `name` and forgets it; its log stays.
+    async fn withdraw(&self, name: &str) -> Result<(), Failure> {
+        let status = self.supervisor.status().await.map_err(supervisor_failure)?;
+        if status.processes.iter().any(|process| process.name == name && process.ended.is_none()) {
+            self.supervisor.stop(name).await.map_err(supervisor_failure)?;
+        }
+        self.remove_home(name)?;
+        self.journal.removed("process", name);
+        self.deployed().retain(|(_, known)| known != name);
+        Ok(())
     }
 
     fn deployed(&self) -> MutexGuard<'_, Vec<(Arc<str>, String)>> {
@@ -83,14 +114,7 @@ impl Local {
             let what = format!("the directory of `{name}` cannot be made below {}", self.scratch.display());
             Failure::new(Kind::Io, what).cause(error)
         };
-        match fs_err::create_dir(&home) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                let what = format!("there is a `{name}` in this environment already");
-                return Err(Failure::new(Kind::Usage, what).hint("give one of them another name"));
-            }
-            made => made.map_err(failed)?,
-        }
-        give(&home, user).map_err(failed)?;
+        fs_err::create_dir(&home).and_then(|()| give(&home, user)).map_err(failed)?;
         Ok(home)
     }
 
@@ -116,19 +140,10 @@ impl Target for Local {
     }
 
     async fn delete_cluster(&self, _step: &Step, cluster: &Cluster) -> Result<(), Failure> {
-        let names: Vec<String> = self
-            .deployed()
-            .extract_if(.., |(owner, _)| *owner == cluster.name)
-            .map(|(_, name)| name)
-            .collect();
-        let status = self.supervisor.status().await.map_err(supervisor_failure)?;
-        // In reverse order of their start, so that services go before what they use.
-        for name in names.iter().rev() {
-            if status.processes.iter().any(|process| process.name == *name && process.ended.is_none()) {
-                self.supervisor.stop(name).await.map_err(supervisor_failure)?;
-            }
-            self.remove_home(name)?;
-            self.journal.removed("process", name);
+        let deployed = self.deployed().clone();
+        // In reverse order, so that services go before what they use.
+        for (_, name) in deployed.iter().rev().filter(|(owner, _)| *owner == cluster.name) {
+            self.withdraw(name).await?;
         }
         Ok(())
     }
@@ -148,8 +163,8 @@ impl Target for Local {
         cluster: &Cluster,
         request: PostgresRequest,
     ) -> Result<Postgres, Failure> {
-        self.deploying(cluster, &request.name);
-        self.start_postgres(step, request).await
+        let name = request.name.clone();
+        self.deploy(cluster, &name, self.start_postgres(step, request)).await
     }
 
     async fn deploy_redis(
@@ -158,8 +173,8 @@ impl Target for Local {
         cluster: &Cluster,
         request: RedisRequest,
     ) -> Result<Redis, Failure> {
-        self.deploying(cluster, &request.name);
-        self.start_redis(step, request).await
+        let name = request.name.clone();
+        self.deploy(cluster, &name, self.start_redis(step, request)).await
     }
 
     async fn deploy_service(
@@ -168,8 +183,8 @@ impl Target for Local {
         cluster: &Cluster,
         request: ServiceRequest,
     ) -> Result<Service, Failure> {
-        self.deploying(cluster, &request.name);
-        self.start_service(request).await
+        let name = request.name.clone();
+        self.deploy(cluster, &name, self.start_service(request)).await
     }
 
     async fn apply_manifest(&self, _step: &Step, _cluster: &Cluster, path: PathBuf) -> Result<(), Failure> {
