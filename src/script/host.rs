@@ -105,7 +105,7 @@ impl Program {
     /// Problems that can be seen without running the recipe.
     #[must_use]
     pub fn check(&self) -> Vec<Diagnostic> {
-        super::check::unknown_functions(&self.engine, &self.sources)
+        super::check::problems(&self.engine, &self.sources, self.table)
     }
 
     /// The first argument of each call of `function` in the recipe and its
