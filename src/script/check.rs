@@ -20,7 +20,8 @@ const LANGUAGE: [&str; 10] =
 /// All problems of the recipe and its modules, in the order of the text.
 pub(super) fn problems(engine: &Engine, sources: &Sources, table: Table) -> Vec<Diagnostic> {
     let native = functions(engine, None);
-    let primitives: HashMap<_, _> = (table.primitives)().map(|primitive| (primitive.name, primitive)).collect();
+    let primitives: HashMap<_, _> =
+        (table.primitives)().map(|primitive| (primitive.name, primitive)).collect();
     let mut problems = Vec::new();
     for (key, ast) in sources.trees() {
         let own: HashSet<_> = ast.iter_functions().map(|function| function.name.to_owned()).collect();
@@ -71,7 +72,8 @@ fn misfits(primitive: &Primitive, call: &FunctionCall<'_>) -> Vec<Problem> {
         return vec![(call.at, message, Some(format!("the call is {}", primitive.signature())))];
     }
     let place = primitive.params.iter().position(|param| param.ty == Type::Options);
-    let options = place.and_then(|place| place.checked_sub(before)).and_then(|place| call.arguments.get(place));
+    let options =
+        place.and_then(|place| place.checked_sub(before)).and_then(|place| call.arguments.get(place));
     let Some(Expr::Map(map, _)) = options else { return Vec::new() };
     let known = |name: &str| primitive.options.iter().any(|option| option.name == name);
     let unknown = map.0.iter().map(|(key, _)| key).filter(|key| !known(&key.name));
