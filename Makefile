@@ -10,7 +10,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 ## Install what is missing, build, and set up the DataStorage environment.
 run:
 	.ci/setup
-	cargo build --release --bin recipe
+	cargo build --release --bin recipe --example datastorage
 	$(TARGET)/release/recipe run recipes/datastorage.rhai
 
 ## Install what is missing, and run all tests.

@@ -10,9 +10,8 @@ set -euo pipefail
 bin=$1 dir=$2 pg_port=$3 redis_port=$4 port=$5 service=$6
 export PGHOST=127.0.0.1 PGPORT=$pg_port PGUSER=app PGPASSWORD=naive
 
-as_server() {
-    if [ "$(id -u)" = 0 ]; then setpriv --reuid=postgres --regid=postgres --clear-groups "$@"; else "$@"; fi
-}
+as_server=()
+if [ "$(id -u)" = 0 ]; then as_server=(setpriv --reuid=postgres --regid=postgres --clear-groups); fi
 now() { date +%s%N; }
 
 migrations=$PWD/migrations
@@ -23,8 +22,8 @@ cargo build --quiet --release --example datastorage
 cd /
 echo naive > "$dir/password"
 chmod a+r "$dir/password"
-as_server "$bin/initdb" --pgdata="$dir/data" --username=app --pwfile="$dir/password" --auth=scram-sha-256 > /dev/null
-as_server "$bin/postgres" -D "$dir/data" -k "$dir" -p "$pg_port" -c listen_addresses=127.0.0.1 > "$dir/postgres.log" 2>&1 &
+"${as_server[@]}" "$bin/initdb" --pgdata="$dir/data" --username=app --pwfile="$dir/password" --auth=scram-sha-256 > /dev/null
+"${as_server[@]}" "$bin/postgres" -D "$dir/data" -k "$dir" -p "$pg_port" -c listen_addresses=127.0.0.1 > "$dir/postgres.log" 2>&1 &
 postgres=$!
 until "$bin/pg_isready" --quiet > /dev/null; do sleep 1; done
 "$bin/createdb" datastorage

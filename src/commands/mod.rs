@@ -34,6 +34,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit::USAGE));
         }
     };
+    log();
     let result = match cli.command {
         Command::Supervise { run_dir } => return crate::supervise::run_shim(&run_dir),
         Command::Run(args) => run::run(&args),
@@ -52,6 +53,14 @@ pub fn main() -> ExitCode {
             kind => exit::of(Some(kind)),
         }
     }))
+}
+
+/// Writes what recipe's developers want to know to standard error, for those
+/// who ask with `RECIPE_LOG=recipe=debug`. People are told by events.
+fn log() {
+    if let Ok(filter) = std::env::var("RECIPE_LOG") {
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    }
 }
 
 /// Runs the async work of a short command.

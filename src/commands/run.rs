@@ -21,8 +21,12 @@ pub(super) fn run(args: &RunArgs) -> Done {
     let target = settings::target(args, &workspace)?;
     let program = match Program::compile(TABLE, &args.recipe) {
         Ok(program) => Arc::new(program),
-        Err(diagnostic) => return refuse(args, &diagnostic),
+        Err(diagnostic) => return refuse(args, &[*diagnostic]),
     };
+    let problems = program.check();
+    if !problems.is_empty() {
+        return refuse(args, &problems);
+    }
     let params = settings::params(args)?;
     settings::check_params(&params, declared_params(&program).as_deref())?;
 
@@ -38,11 +42,11 @@ pub(super) fn run(args: &RunArgs) -> Done {
     Ok(code(&ended))
 }
 
-/// A recipe that does not compile.
-fn refuse(args: &RunArgs, diagnostic: &Diagnostic) -> Done {
-    terminal::show(diagnostic);
+/// A recipe that is wrong before it runs.
+fn refuse(args: &RunArgs, problems: &[Diagnostic]) -> Done {
+    problems.iter().for_each(terminal::show);
     if args.output == Output::Json {
-        let error = diagnostic.render(false, 100);
+        let error: String = problems.iter().map(|problem| problem.render(false, 100)).collect();
         terminal::print_json(&serde_json::json!({
             "run_id": null, "recipe": args.recipe, "outcome": Outcome::Failed, "steps": [], "outputs": {}, "error": error,
         }))?;

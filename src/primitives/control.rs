@@ -7,12 +7,13 @@ use rhai::{Array, Dynamic, EvalAltResult, FnPtr, Map, NativeCallContext};
 use crate::run::duration::show;
 use crate::run::event::{Level, StepKind};
 use crate::run::{Failure, Kind};
-use crate::script::call::one_line;
+use crate::script::call::{is_cancelled, one_line};
 use crate::script::parallel::{Work, run_group};
 use crate::script::task::Task;
-use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Run, Type, failure_of};
+use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Run, Type};
 
-const MAX: Opt = Opt::new("max", Type::Count, "how many branches run at a time; all of them when left out");
+const MAX: Opt =
+    Opt::new("max", Type::Positive, "how many branches run at a time; all of them when left out");
 
 pub(super) const TABLE: &[Primitive] = &[
     Primitive {
@@ -70,14 +71,9 @@ print(tasks.map(|task| task.join()));"#,
             Param::new("closure", Type::Closure),
         ],
         options: &[
-            Opt::with_default("times", Type::Count, "3", "how often it is tried"),
+            Opt::with_default("times", Type::Positive, "3", "how often it is tried"),
             Opt::with_default("delay", Type::Duration, "1s", "the pause after the first failure"),
-            Opt::with_default(
-                "backoff",
-                Type::OneOf(&[Type::Count, Type::Any]),
-                "2",
-                "what the pause is multiplied with each time",
-            ),
+            Opt::with_default("backoff", Type::Factor, "2", "what the pause is multiplied with each time"),
         ],
         returns: "any",
         doc: "Calls a closure until it does not fail, and returns its value.\n\nThe last failure is that of `retry`.",
@@ -138,7 +134,7 @@ type Outcome = Result<Dynamic, Box<EvalAltResult>>;
 
 fn parallel(context: &NativeCallContext, call: Call, args: &Arguments) -> Outcome {
     let branches = args.get("branches").unwrap_or_default();
-    let max = limit(&call, args)?;
+    let max = args.count("max");
     if branches.is_map() {
         let (names, work): (Vec<_>, Vec<_>) = branches
             .cast::<Map>()
@@ -156,24 +152,16 @@ fn parallel(context: &NativeCallContext, call: Call, args: &Arguments) -> Outcom
 }
 
 fn work(call: &Call, name: String, closure: Dynamic) -> Result<Work, Box<EvalAltResult>> {
-    match closure.try_cast::<FnPtr>() {
-        Some(closure) => Ok(Work { name, closure, arguments: Vec::new() }),
-        None => Err(call.raise(
-            Failure::new(Kind::Usage, format!("branch `{name}` must be a closure"))
-                .hint(format!("put bars before it, as in {name}: || ..")),
-        )),
+    if let Some(closure) = closure.try_cast::<FnPtr>() {
+        return Ok(Work { name, closure, arguments: Vec::new() });
     }
-}
-
-fn limit(call: &Call, args: &Arguments) -> Result<Option<usize>, Box<EvalAltResult>> {
-    match args.count("max") {
-        Some(0) => Err(call.raise(Failure::new(Kind::Usage, "option `max` must be at least 1"))),
-        max => Ok(max),
-    }
+    let failure = Failure::new(Kind::Usage, format!("branch `{name}` must be a closure"))
+        .hint("put bars before it, as in || deploy_redis(cluster)");
+    Err(call.raise(call.locate_argument(failure, 0, Some(&name))))
 }
 
 fn each(context: &NativeCallContext, call: Call, args: &Arguments) -> Outcome {
-    let max = limit(&call, args)?;
+    let max = args.count("max");
     let Some(closure) = args.closure("closure") else { return Ok(Dynamic::UNIT) };
     let items: Array = args.array("items").unwrap_or_default();
     let work = |(i, item): (usize, Dynamic)| {
@@ -196,13 +184,7 @@ fn join(_context: &NativeCallContext, call: Call, args: &Arguments) -> Outcome {
 fn retry(context: &NativeCallContext, call: Call, args: &Arguments) -> Outcome {
     let Some(closure) = args.closure("closure") else { return Ok(Dynamic::UNIT) };
     let times = args.count("times").unwrap_or_default();
-    if times == 0 {
-        return Err(call.raise(Failure::new(Kind::Usage, "option `times` must be at least 1")));
-    }
-    let backoff: f64 = args.text("backoff").parse().unwrap_or(0.0);
-    if !(1.0..=100.0).contains(&backoff) {
-        return Err(call.raise(Failure::new(Kind::Usage, "option `backoff` must be a number from 1 to 100")));
-    }
+    let backoff = args.factor("backoff").unwrap_or(1.0);
     let mut delay = args.duration("delay").unwrap_or_default();
     call.run_as_step(|call| {
         for attempt in 1.. {
@@ -238,7 +220,7 @@ fn timeout(context: &NativeCallContext, call: Call, args: &Arguments) -> Outcome
         // Cancelled from outside is no time-out, whoever was first.
         let out_of_time = inner.token().is_cancelled() && !outer.token().is_cancelled();
         match result {
-            Err(error) if out_of_time && failure_of(&error).is_none() => {
+            Err(error) if out_of_time && is_cancelled(&error) => {
                 Err(outer.raise(Failure::new(Kind::Timeout, format!("not done within {}", show(limit)))))
             }
             result => result,

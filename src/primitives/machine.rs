@@ -132,12 +132,15 @@ async fn sh(call: Call, args: Arguments) -> Done {
     let running = environment.children.run(&command, |stream, line| call.step.output(stream, line));
     let finished = match args.duration("timeout") {
         None => running.await,
-        Some(limit) => tokio::time::timeout(limit, running).await.map_err(|_| {
-            Failure::new(
-                Kind::Timeout,
-                format!("the command did not end within {} and was stopped", show(limit)),
-            )
-        })?,
+        Some(limit) => match tokio::time::timeout(limit, running).await {
+            Ok(finished) => finished,
+            Err(_) => {
+                // Stopped for good before a `retry` runs it again.
+                environment.children.settle().await;
+                let what = format!("the command did not end within {} and was stopped", show(limit));
+                return Err(Failure::new(Kind::Timeout, what));
+            }
+        },
     };
     let finished = finished.map_err(|error| {
         let at = command.cwd.as_deref().unwrap_or(Path::new(".")).display();
@@ -167,8 +170,11 @@ fn read_file(call: &Call, args: &Arguments) -> Done {
     let path = args.text("path");
     let text = fs_err::read_to_string(call.host().environment.path(&path));
     text.map(Into::into).map_err(|error| {
-        let kind = if error.kind() == std::io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Io };
-        Failure::new(kind, format!("`{path}` cannot be read")).cause(error)
+        if error.kind() == std::io::ErrorKind::NotFound {
+            Failure::new(Kind::NotFound, format!("there is no file `{path}`"))
+        } else {
+            Failure::new(Kind::Io, format!("`{path}` cannot be read")).cause(error)
+        }
     })
 }
 

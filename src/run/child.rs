@@ -5,7 +5,7 @@
 //! that it started and the terminal's Ctrl-C reaches none of it. When the work
 //! that waits for a child is dropped, because its branch was cancelled, the
 //! group gets SIGTERM, then grace, then SIGKILL; [`Children::settle`] waits for
-//! that at the end of the run.
+//! that, so that what comes next finds no locks and ports held.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -108,11 +108,20 @@ pub trait Guard: Send + Sync {
 }
 
 /// The child processes of one run. Cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Children {
+    /// Closed from the first: it still takes tasks, and can be waited for.
     ending: TaskTracker,
     kill: CancellationToken,
     guard: Arc<OnceLock<Box<dyn Guard>>>,
+}
+
+impl Default for Children {
+    fn default() -> Self {
+        let ending = TaskTracker::new();
+        ending.close();
+        Self { ending, kill: CancellationToken::new(), guard: Arc::default() }
+    }
 }
 
 impl Children {
@@ -128,9 +137,7 @@ impl Children {
 
     /// Waits until every cancelled child is gone.
     pub async fn settle(&self) {
-        self.ending.close();
         self.ending.wait().await;
-        self.ending.reopen();
     }
 
     /// Runs a command to its end, handing each line of output to `line`.
@@ -193,6 +200,7 @@ impl Children {
             process.uid(uid).gid(gid);
         }
         let mut child = process.spawn()?;
+        tracing::debug!(program = ?command.program, pid = child.id(), "started");
         let group = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default();
         let leader = ProcessId::of(group);
         if let (Some(guard), Some(leader)) = (self.guard.get(), leader) {
@@ -222,6 +230,7 @@ impl Children {
         }
         signal_group(group, Signal::SIGKILL);
         let _ = child.wait().await;
+        dissolved(group).await;
         self.unguard(leader);
     }
 }
@@ -276,5 +285,16 @@ fn signal_group(group: i32, signal: Signal) {
     // 0 and 1 would mean this process' own group and everything.
     if group > 1 {
         let _ = killpg(Pid::from_raw(group), signal);
+    }
+}
+
+/// Waits until a killed group has no members: its leader's descendants are
+/// nobody's children here, so that they can only be looked for. Not for long,
+/// since where nobody reaps them they stay as zombies, which hold nothing.
+async fn dissolved(group: i32) {
+    let mut pause = Duration::from_millis(1);
+    while pause < DRAIN && killpg(Pid::from_raw(group), None) != Err(Errno::ESRCH) {
+        tokio::time::sleep(pause).await;
+        pause *= 2;
     }
 }

@@ -24,7 +24,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
         let letters =
             rest[digits..].find(|c: char| !c.is_ascii_alphabetic()).map_or(rest.len(), |n| digits + n);
         let unit = &rest[digits..letters];
-        if unit.is_empty() {
+        if unit.is_empty() && letters == rest.len() {
             return Err(format!("`{text}` has no unit; did you mean \"{text}s\"?"));
         }
         let (_, length) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
@@ -73,6 +73,7 @@ mod tests {
     #[test]
     fn refuses_what_has_no_unit_or_sense() {
         assert_eq!(parse("90").unwrap_err(), "`90` has no unit; did you mean \"90s\"?");
+        assert!(parse("5 parsecs").unwrap_err().contains("write a number and a unit"));
         for text in ["", "s", "5 parsecs", "-1s", "1.2.3s", "5sec"] {
             assert!(parse(text).is_err(), "{text}");
         }

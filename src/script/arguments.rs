@@ -119,6 +119,13 @@ impl Arguments {
         given.or_else(|| self.default(name).and_then(|text| text.parse().ok()))
     }
 
+    /// A number to multiply with.
+    #[must_use]
+    pub fn factor(&self, name: &str) -> Option<f64> {
+        let given = self.get(name).and_then(|value| to_number(&value));
+        given.or_else(|| self.default(name).and_then(|text| text.parse().ok()))
+    }
+
     /// A TCP port.
     #[must_use]
     pub fn port(&self, name: &str) -> Option<u16> {
@@ -197,7 +204,7 @@ fn check_options(primitive: &Primitive, options: &Map, engine: &Engine) -> Resul
             continue;
         }
         if let Err(why) = check(option.ty, value, engine) {
-            let failure = Failure::new(Kind::Usage, format!("option `{key}` {why}")).hint(option.doc);
+            let failure = Failure::new(Kind::Usage, format!("option `{key}` {why}")).hint(option.explain());
             return Err((key.to_string(), failure));
         }
     }
@@ -209,9 +216,12 @@ pub(crate) fn to_duration(value: &Dynamic) -> Result<Duration, String> {
     if let Ok(text) = value.as_immutable_string_ref() {
         return duration::parse(&text);
     }
-    #[expect(clippy::cast_precision_loss, reason = "no one waits for 2^52 seconds")]
-    let seconds = value.as_float().or_else(|_| value.as_int().map(|n| n as f64));
-    seconds.map_err(|_| "must be a duration".to_owned()).and_then(duration::from_seconds)
+    to_number(value).ok_or_else(|| "must be a duration".to_owned()).and_then(duration::from_seconds)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "no one waits for 2^52 seconds")]
+fn to_number(value: &Dynamic) -> Option<f64> {
+    value.as_float().or_else(|_| value.as_int().map(|n| n as f64)).ok()
 }
 
 fn check(ty: Type, value: &Dynamic, engine: &Engine) -> Result<(), String> {
@@ -227,6 +237,16 @@ fn check(ty: Type, value: &Dynamic, engine: &Engine) -> Result<(), String> {
         Type::Count => match value.as_int() {
             Ok(n) if n < 0 => return Err(format!("must not be negative, got {n}")),
             found => found.is_ok(),
+        },
+        Type::Positive => match value.as_int() {
+            Ok(n) if n < 1 => return Err(format!("must be at least 1, got {n}")),
+            found => found.is_ok(),
+        },
+        Type::Factor => match to_number(value) {
+            Some(n) if !(1.0..=100.0).contains(&n) => {
+                return Err(format!("must be a number from 1 to 100, got {value}"));
+            }
+            found => found.is_some(),
         },
         Type::Port => match value.as_int() {
             Ok(n) if !(1..=65535).contains(&n) => {

@@ -53,8 +53,18 @@ impl Branch {
 
     /// A line of execution forked off this one.
     pub(super) fn fork(&self, name: &str, step: StepId, token: CancellationToken) -> Self {
-        let path = if self.path.is_empty() { name.into() } else { format!("{}/{name}", self.path).into() };
-        Self { host: self.host.clone(), path, token, step: Some(step), tasks: Arc::default() }
+        Self {
+            host: self.host.clone(),
+            path: self.path_of(name),
+            token,
+            step: Some(step),
+            tasks: Arc::default(),
+        }
+    }
+
+    /// The path of a branch called `name` that is forked off this one.
+    pub(super) fn path_of(&self, name: &str) -> Arc<str> {
+        if self.path.is_empty() { name.into() } else { format!("{}/{name}", self.path).into() }
     }
 
     /// The same line, inside `step`.

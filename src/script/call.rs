@@ -81,6 +81,19 @@ impl Call {
         failure
     }
 
+    /// As [`Call::locate`], at an argument or a part of it where the script
+    /// spells that out: the key of a map, or the item of an array by its index.
+    #[must_use]
+    pub(crate) fn locate_argument(&self, failure: Failure, argument: usize, part: Option<&str>) -> Failure {
+        let mut failure = self.locate(failure);
+        let sources = &self.host().sources;
+        let file = sources.key_of(&self.position);
+        if let Some(at) = sources.argument_position(&file, self.at, argument, part) {
+            failure.position = Some(sources.position(&file, at));
+        }
+        failure
+    }
+
     pub(crate) fn raise(&self, failure: Failure) -> Box<EvalAltResult> {
         raise(self.locate(failure), self.at)
     }
@@ -158,9 +171,12 @@ impl Call {
         run: fn(Self, Arguments) -> BoxFuture<'static, Result<Dynamic, Failure>>,
     ) -> Result<Dynamic, Box<EvalAltResult>> {
         debug_assert_eq!(primitive.name, self.primitive);
-        let call = self.clone().begin(StepKind::Primitive, arguments.title(self.host().name_of), None);
+        let call = self.clone().begin(StepKind::Primitive, arguments.title(self.host().table.name_of), None);
         // Made inside the future, so that a panic while making it is caught too.
         let result = call.block_on(async { run(call.clone(), arguments).await });
+        if result.as_ref().is_err_and(|error| is_cancelled(error)) {
+            call.host().runtime.block_on(call.host().environment.children.settle());
+        }
         call.end(&result);
         result
     }
@@ -213,7 +229,7 @@ pub(super) fn finish_step<T>(
 }
 
 /// Whether an error means "stopped because of something else".
-pub(super) fn is_cancelled(error: &EvalAltResult) -> bool {
+pub(crate) fn is_cancelled(error: &EvalAltResult) -> bool {
     matches!(error.unwrap_inner(), EvalAltResult::ErrorTerminated(..))
 }
 
@@ -221,7 +237,7 @@ pub(super) fn is_cancelled(error: &EvalAltResult) -> bool {
 pub(crate) fn one_line(error: &EvalAltResult) -> String {
     match failure_of(error) {
         Some(failure) => failure.message.lines().next().unwrap_or_default().to_owned(),
-        None => super::diagnostic::message(error.unwrap_inner()),
+        None => super::explain::message(error.unwrap_inner()),
     }
 }
 

@@ -5,13 +5,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceCode};
-use rhai::{EvalAltResult, ParseErrorType, Position};
+use rhai::{EvalAltResult, Position};
 
 use super::failure::failure_of;
 use super::host::Host;
+use super::malformed::parse_error;
 use super::parallel::GroupFailure;
 use super::sources::{CompileError, Sources};
-use super::{explain, suggest};
+use super::{explain, task};
 use crate::run::event::SourcePosition;
 use crate::run::{Excerpt, Failure, Kind, Secrets, failure};
 
@@ -34,8 +35,10 @@ pub struct Diagnostic {
     pub causes: Vec<String>,
     /// Log lines and the like.
     pub evidence: Vec<String>,
-    /// Other branches that failed by themselves.
+    /// Other branches that failed by themselves, in another way.
     pub others: Vec<Diagnostic>,
+    /// Other branches that failed by themselves, in the same way at the same place.
+    pub alike: Vec<String>,
     /// Branches that were stopped because of it.
     pub cancelled: Vec<String>,
     /// The sort, where a primitive failed.
@@ -49,13 +52,14 @@ pub(super) struct Mark {
     file: String,
     text: Arc<str>,
     span: (usize, usize),
-    label: String,
+    /// What is said at the mark; none where the mark itself says it all.
+    label: Option<String>,
 }
 
 impl Diagnostic {
     /// Explains an error of a running script.
     pub(super) fn of(error: &EvalAltResult, host: &Host, main: &str) -> Self {
-        Walk { host, source: main.to_owned(), diagnostic: Self::default() }.walk(error)
+        Walk::new(host, main, String::new()).walk(error)
     }
 
     /// Without trace and excerpt: what a JSON summary or a list shows.
@@ -99,20 +103,26 @@ impl Diagnostic {
     fn append_notes(&self, text: &mut String, colour: bool, width: usize) {
         let list = |text: &mut String, title: &str, lines: &[String]| {
             if !lines.is_empty() {
-                text.push_str(&format!("  {title}\n"));
+                text.push_str(&format!("  {title}:\n"));
                 for line in lines {
                     text.push_str(&format!("    {line}\n"));
                 }
             }
         };
-        let trace: Vec<_> = self.trace.iter().map(|(at, what)| format!("{at}  {what}")).collect();
-        list(text, "last output:", &self.evidence);
-        list(text, "called from:", &trace);
-        if !self.cancelled.is_empty() {
-            let names: Vec<_> = self.cancelled.iter().map(|name| format!("`{name}`")).collect();
-            let title = format!("cancelled because of it: {}", names.join(", "));
-            text.push_str(&format!("  {title}\n"));
-        }
+        let names = |text: &mut String, title: &str, names: &[String]| {
+            if !names.is_empty() {
+                let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+                text.push_str(&format!("  {title}: {}\n", names.join(", ")));
+            }
+        };
+        let places: Vec<_> = self.trace.iter().map(|(at, _)| at.to_string()).collect();
+        let widest = places.iter().map(|place| place.chars().count()).max().unwrap_or_default();
+        let calls = places.iter().zip(&self.trace);
+        let calls: Vec<_> = calls.map(|(place, (_, what))| format!("{place:widest$}  {what}")).collect();
+        list(text, "last output", &self.evidence);
+        list(text, "called from", &calls);
+        names(text, "failed in the same way", &self.alike);
+        names(text, "cancelled because of it", &self.cancelled);
         for other in &self.others {
             text.push_str(&format!("\n  branch `{}` failed as well:\n", other.branch));
             text.push_str(&other.render(colour, width));
@@ -142,7 +152,7 @@ impl From<Failure> for Diagnostic {
 
 impl From<Excerpt> for Mark {
     fn from(excerpt: Excerpt) -> Self {
-        Self { file: excerpt.file, text: excerpt.text, span: excerpt.span, label: excerpt.label }
+        Self { file: excerpt.file, text: excerpt.text, span: excerpt.span, label: Some(excerpt.label) }
     }
 }
 
@@ -151,10 +161,17 @@ struct Walk<'a> {
     host: &'a Host,
     /// Key of the file that the next position is in.
     source: String,
+    /// The innermost call so far: some errors of the interpreter have no position.
+    nearest: Option<SourcePosition>,
     diagnostic: Diagnostic,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(host: &'a Host, source: &str, branch: String) -> Self {
+        let diagnostic = Diagnostic { branch, ..Diagnostic::default() };
+        Self { host, source: source.to_owned(), nearest: None, diagnostic }
+    }
+
     fn walk(mut self, error: &EvalAltResult) -> Diagnostic {
         match error {
             EvalAltResult::ErrorInFunctionCall(callee, source, inner, at) => {
@@ -180,25 +197,29 @@ impl Walk<'_> {
     }
 
     fn enter(&mut self, callee: &str, at: Position) {
-        if let Some(group) = self.host.take_group(callee) {
-            self.push(at, format!("in branch `{}`", group.first));
-            let GroupFailure { first, others, cancelled } = group;
-            let path = |name: &str| {
-                let parent = &self.diagnostic.branch;
-                if parent.is_empty() { name.to_owned() } else { format!("{parent}/{name}") }
-            };
-            self.diagnostic.cancelled.extend(cancelled.iter().map(|name| path(name)));
-            for (name, error) in others {
-                let mut other = Diagnostic::of(&error, self.host, &self.source);
-                other.branch = path(&name);
-                self.diagnostic.others.push(other);
-            }
-            self.diagnostic.branch = path(&first);
-        } else if callee.starts_with("task `") {
-            self.push(at, format!("in {callee}"));
-        } else if !callee.starts_with("anon$") {
-            self.push(at, format!("in `{callee}`"));
+        if !at.is_none() {
+            self.nearest = Some(self.host.sources.position(&self.source, at));
         }
+        if let Some(group) = self.host.take_group(callee) {
+            self.push(at, format!("{}, branch `{}`", group.primitive, group.first));
+            self.enter_group(group);
+        } else if let Some(task) = task::Frame::parse(callee) {
+            self.push(at, callee.to_owned());
+            task.path.clone_into(&mut self.diagnostic.branch);
+        } else if !callee.starts_with("anon$") {
+            self.push(at, format!("{callee}(..)"));
+        }
+    }
+
+    fn enter_group(&mut self, group: GroupFailure) {
+        let GroupFailure { first, others, cancelled, .. } = group;
+        let parent = std::mem::take(&mut self.diagnostic.branch);
+        let path = |name: &str| if parent.is_empty() { name.to_owned() } else { format!("{parent}/{name}") };
+        self.diagnostic.cancelled.extend(cancelled.iter().map(|name| path(name)));
+        for (name, error) in others {
+            self.diagnostic.others.push(Walk::new(self.host, &self.source, path(&name)).walk(&error));
+        }
+        self.diagnostic.branch = path(&first);
     }
 
     fn finish(mut self, error: &EvalAltResult) -> Diagnostic {
@@ -214,17 +235,19 @@ impl Walk<'_> {
             let elsewhere = std::mem::take(&mut diagnostic.marks);
             diagnostic.mark_position(sources);
             diagnostic.marks.extend(elsewhere);
-            return diagnostic;
+            return diagnostic.gather_alike();
         }
-        let in_branch = !self.diagnostic.branch.is_empty();
-        let known = explain::Known::of(&self.host.engine, sources, &self.source);
-        (self.diagnostic.message, self.diagnostic.hint) = explain::script_error(error, &known, in_branch);
-        "script".clone_into(&mut self.diagnostic.code);
-        if !error.position().is_none() {
-            self.diagnostic.position = Some(sources.position(&self.source, error.position()));
-        }
-        self.diagnostic.mark_position(sources);
-        self.diagnostic
+        let diagnostic = &mut self.diagnostic;
+        let known = explain::Known::of(self.host, &self.source);
+        let in_branch = !diagnostic.branch.is_empty();
+        (diagnostic.message, diagnostic.hint) = explain::script_error(error, &known, in_branch);
+        "script".clone_into(&mut diagnostic.code);
+        diagnostic.position = match error.position() {
+            at if at.is_none() => self.nearest,
+            at => Some(sources.position(&self.source, at)),
+        };
+        diagnostic.mark_position(sources);
+        self.diagnostic.gather_alike()
     }
 }
 
@@ -234,29 +257,37 @@ impl Diagnostic {
         let Some(position) = self.position.as_ref().filter(|position| position.line > 0) else { return };
         let Some(source) = sources.get(&sources.key_of(position)) else { return };
         let span = word_at(&source.text, position.line, position.column);
-        let mark = Mark { file: source.display.to_string(), text: source.text, span, label: self.label() };
+        let label = (!self.branch.is_empty()).then(|| format!("in branch `{}`", self.branch));
+        let mark = Mark { file: source.display.to_string(), text: source.text, span, label };
         self.marks.push(mark);
     }
 
-    fn label(&self) -> String {
-        if self.branch.is_empty() { "here".to_owned() } else { format!("in branch `{}`", self.branch) }
+    /// Makes a list of the branches that failed just as this one did.
+    fn gather_alike(mut self) -> Self {
+        let (alike, others): (Vec<_>, _) = std::mem::take(&mut self.others)
+            .into_iter()
+            .partition(|other| other.message == self.message && other.position == self.position);
+        self.alike = alike.into_iter().map(|other| other.branch).collect();
+        self.others = others;
+        self
     }
 }
 
 /// Explains why a recipe does not compile.
 pub(super) fn compile(sources: &Sources, error: &CompileError) -> Diagnostic {
+    let text = sources.get(&error.file).map(|source| source.text).unwrap_or_default();
     let (message, hint) = match &*error.error {
-        EvalAltResult::ErrorParsing(kind, _) => explain::parse_error(kind),
-        EvalAltResult::ErrorModuleNotFound(why, _)
-            if error.imports.is_empty() && error.error.position().is_none() =>
-        {
-            (why.clone(), Some("name an existing recipe, such as recipes/datastorage.rhai".to_owned()))
+        EvalAltResult::ErrorParsing(kind, _) => parse_error(kind, &text),
+        EvalAltResult::ErrorModuleNotFound(why, at) => {
+            let is_recipe = at.is_none();
+            let hint = if is_recipe {
+                "name an existing recipe, such as recipes/datastorage.rhai"
+            } else {
+                explain::RELATIVE
+            };
+            (why.clone(), Some(hint.to_owned()))
         }
-        EvalAltResult::ErrorModuleNotFound(why, _) => {
-            (why.clone(), Some("imports are relative to the file that imports".to_owned()))
-        }
-        EvalAltResult::ErrorRuntime(why, _) => (why.to_string(), None),
-        other => (other.to_string(), None),
+        other => (explain::message(other), None),
     };
     let at = error.error.position();
     let mut diagnostic = Diagnostic {
@@ -276,31 +307,22 @@ pub(super) fn compile(sources: &Sources, error: &CompileError) -> Diagnostic {
     diagnostic
 }
 
-/// An error in one line without its position.
-pub(super) fn message(error: &EvalAltResult) -> String {
-    match error {
-        EvalAltResult::ErrorRuntime(value, _) if value.is_string() => value.to_string(),
-        EvalAltResult::ErrorParsing(kind, _) => match kind {
-            ParseErrorType::UnexpectedEOF => "the script ends too early".to_owned(),
-            kind => kind.to_string(),
-        },
-        other => {
-            let text = other.to_string();
-            let end = text.rfind(" (line ").unwrap_or(text.len());
-            text[..end].to_owned()
-        }
-    }
-}
-
-/// Byte offset and length of the word that begins at a line and column, both
-/// from 1, the column in characters.
+/// Byte offset and length of the word or string that begins at a line and
+/// column, both from 1, the column in characters.
 fn word_at(text: &str, line: usize, column: usize) -> (usize, usize) {
     let start: usize = text.split_inclusive('\n').take(line - 1).map(str::len).sum();
     let this = text[start..].lines().next().unwrap_or_default();
     let column = this.char_indices().nth(column.saturating_sub(1)).map_or(this.len(), |(i, _)| i);
     let rest = &this[column..];
-    let word = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
-    (start + column, word.max(usize::from(!rest.is_empty())))
+    let length = match rest.chars().next() {
+        Some(quote @ ('"' | '`' | '\'')) => rest[1..].find(quote).map_or(rest.len(), |end| end + 2),
+        Some(first) => {
+            let word = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+            word.max(first.len_utf8())
+        }
+        None => 0,
+    };
+    (start + column, length)
 }
 
 /// A diagnostic as miette wants to see it, at one of its marks.
@@ -343,7 +365,7 @@ impl miette::Diagnostic for View<'_> {
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let mark = self.mark?;
-        Some(Box::new(std::iter::once(LabeledSpan::new(Some(mark.label.clone()), mark.span.0, mark.span.1))))
+        Some(Box::new(std::iter::once(LabeledSpan::new(mark.label.clone(), mark.span.0, mark.span.1))))
     }
 }
 
@@ -365,14 +387,4 @@ impl SourceCode for Mark {
         );
         Ok(Box::new(named))
     }
-}
-
-/// `suggest` for what does not exist.
-pub(super) fn unknown<'a>(
-    what: &str,
-    name: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> (String, Option<String>) {
-    let hint = suggest::nearest(name, known).map(|near| format!("did you mean `{near}`?"));
-    (format!("unknown {what} `{name}`"), hint)
 }

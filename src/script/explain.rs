@@ -1,36 +1,67 @@
 //! The interpreter's own errors, in the words of recipes.
 
-use rhai::{Engine, EvalAltResult, ParseErrorType};
+use std::sync::Arc;
 
-use super::diagnostic::{message, unknown};
-use super::sources::Sources;
-use super::syntax;
+use rhai::{AST, Engine, EvalAltResult, FnAccess, ScriptFnMetadata};
+
+use super::host::Host;
+use super::malformed::parse_error;
+use super::primitive::Primitive;
+use super::sources::{Sources, key, module_path};
+use super::{suggest, syntax};
+
+/// Said where a module is missing.
+pub(super) const RELATIVE: &str = "imports are relative to the file that imports";
+
+const SNAPSHOT: &str = "a branch works on a snapshot of the variables around it; \
+     let it return its result and use the value of `parallel`, `each` or `join`";
 
 /// What is known where an error happened.
-pub(super) struct Known {
-    functions: Vec<String>,
-    ast: Option<std::sync::Arc<rhai::AST>>,
+pub(super) struct Known<'a> {
+    engine: &'a Engine,
+    sources: &'a Sources,
+    /// Key of the file.
+    file: &'a str,
+    ast: Option<Arc<AST>>,
+    primitives: fn() -> Box<dyn Iterator<Item = &'static Primitive>>,
 }
 
-impl Known {
-    pub(super) fn of(engine: &Engine, sources: &Sources, file: &str) -> Self {
-        let ast = sources.get(file).and_then(|source| source.ast);
-        Self { functions: functions(engine, ast.as_deref()), ast }
+impl<'a> Known<'a> {
+    pub(super) fn of(host: &'a Host, file: &'a str) -> Self {
+        let ast = host.sources.get(file).and_then(|source| source.ast);
+        let primitives = host.table.primitives;
+        Self { engine: &host.engine, sources: &host.sources, file, ast, primitives }
     }
 
     fn declares_constant(&self, name: &str) -> bool {
         self.ast.as_deref().is_some_and(|ast| syntax::declares_constant(ast, name))
     }
+
+    /// How a function is called, if it is a primitive or the file's own.
+    fn call_of(&self, name: &str) -> Option<String> {
+        let own = self.ast.iter().flat_map(|ast| ast.iter_functions());
+        let own = own.filter(|function| function.name == name).map(|function| declared_as(&function));
+        let primitive = (self.primitives)().find(|primitive| primitive.name == name);
+        own.last().or_else(|| primitive.map(|primitive| format!("the call is {}", primitive.signature())))
+    }
 }
 
 /// Names of all functions that a script can call without a module.
-pub(super) fn functions(engine: &Engine, ast: Option<&rhai::AST>) -> Vec<String> {
-    let native = engine.collect_fn_metadata(None, |info| Some(info.metadata.name.to_string()), true);
+pub(super) fn functions(engine: &Engine, ast: Option<&AST>) -> Vec<String> {
     let own = ast.into_iter().flat_map(|ast| ast.iter_functions().map(|function| function.name.to_owned()));
-    let mut names: Vec<_> = native.into_iter().chain(own).filter(|name| is_word(name)).collect();
+    let mut names: Vec<_> = native(engine).into_iter().chain(own).filter(|name| is_word(name)).collect();
     names.sort_unstable();
     names.dedup();
     names
+}
+
+/// Names of all properties of values of registered types.
+fn properties(engine: &Engine) -> Vec<String> {
+    native(engine).iter().filter_map(|name| name.strip_prefix("get$")).map(str::to_owned).collect()
+}
+
+fn native(engine: &Engine) -> Vec<String> {
+    engine.collect_fn_metadata(None, |info| Some(info.metadata.name.to_string()), true)
 }
 
 fn is_word(name: &str) -> bool {
@@ -41,92 +72,184 @@ fn is_word(name: &str) -> bool {
 /// Message and hint for an error of a running script that no primitive made.
 pub(super) fn script_error(
     error: &EvalAltResult,
-    known: &Known,
+    known: &Known<'_>,
     in_branch: bool,
 ) -> (String, Option<String>) {
     use EvalAltResult as E;
     match error {
         E::ErrorFunctionNotFound(signature, _) => function_not_found(signature, known),
-        E::ErrorVariableNotFound(name, _) => (format!("unknown variable `{name}`"), None),
-        E::ErrorAssignmentToConstant(name, _) if in_branch && !known.declares_constant(name) => {
-            captured(name)
-        }
+        E::ErrorAssignmentToConstant(name, _) if in_branch && !known.declares_constant(name) => (
+            format!("`{name}` is captured from outside the branch and read-only in it"),
+            Some(SNAPSHOT.to_owned()),
+        ),
         E::ErrorNonPureMethodCallOnConstant(method, _) if in_branch => (
             format!("`{method}` would change a captured variable, which is read-only in a branch"),
             Some(SNAPSHOT.to_owned()),
         ),
-        E::ErrorAssignmentToConstant(name, _) => (format!("`{name}` is a constant"), None),
-        E::ErrorParsing(kind, _) => parse_error(kind),
-        E::ErrorModuleNotFound(why, _) => {
-            (why.clone(), Some("imports are relative to the file that imports".to_owned()))
+        E::ErrorVariableNotFound(name, _) => (message(error), known.near_constant(name)),
+        E::ErrorParsing(kind, _) => {
+            let text = known.sources.get(known.file).map(|source| source.text).unwrap_or_default();
+            parse_error(kind, &text)
         }
-        E::ErrorStackOverflow(_) => ("functions call each other too deeply (64 levels)".to_owned(), None),
-        E::ErrorRuntime(value, _) if value.is_string() => (value.to_string(), None),
-        E::ErrorRuntime(value, _) => (format!("the script threw {value:?}"), None),
-        E::ErrorTerminated(..) => ("cancelled".to_owned(), None),
+        E::ErrorDotExpr(why, _) => (
+            message(error),
+            unknown_property(why).and_then(|(name, ty)| {
+                let near =
+                    || suggest::did_you_mean(name, properties(known.engine).iter().map(String::as_str));
+                if ty == "()" {
+                    Some("`()` is what a function gives that returns nothing".to_owned())
+                } else {
+                    near()
+                }
+            }),
+        ),
+        E::ErrorPropertyNotFound(name, _) => (
+            message(error),
+            Some(format!("where a key may be missing, write .get(\"{name}\"), which gives `()` then")),
+        ),
+        E::ErrorUnboundThis(_) => {
+            (message(error), Some("name it before the closure: let me = this;".to_owned()))
+        }
+        E::ErrorDataRace(..) => (
+            message(error),
+            Some("copy it first, and use the copy in the closure: let copy = list;".to_owned()),
+        ),
         other => (message(other), None),
     }
 }
 
-const SNAPSHOT: &str = "a branch works on a snapshot of the variables around it; \
-     let it return its result and use the value of `parallel`, `each` or `join`";
-
-fn captured(name: &str) -> (String, Option<String>) {
-    (format!("`{name}` is captured from outside the branch and read-only in it"), Some(SNAPSHOT.to_owned()))
+/// An error in one line without its position.
+pub(super) fn message(error: &EvalAltResult) -> String {
+    use EvalAltResult as E;
+    match error {
+        E::ErrorRuntime(value, _) if value.is_string() => value.to_string(),
+        E::ErrorRuntime(value, _) => format!("the script threw {value:?}"),
+        E::ErrorParsing(kind, _) => parse_error(kind, "").0,
+        E::ErrorFunctionNotFound(signature, _) => signature_not_found(signature),
+        E::ErrorVariableNotFound(name, _) => format!("unknown variable `{name}`"),
+        E::ErrorPropertyNotFound(name, _) => format!("the map has no key `{name}`"),
+        E::ErrorAssignmentToConstant(name, _) => format!("`{name}` is a constant"),
+        E::ErrorNonPureMethodCallOnConstant(method, _) => format!("`{method}` would change a constant"),
+        E::ErrorModuleNotFound(why, _) => why.clone(),
+        E::ErrorStackOverflow(_) => "functions call each other too deeply (64 levels)".to_owned(),
+        E::ErrorUnboundThis(_) => "`this` is not visible in a closure".to_owned(),
+        E::ErrorDataRace(..) => "a variable is used inside a method call on itself".to_owned(),
+        E::ErrorTerminated(..) => "cancelled".to_owned(),
+        E::ErrorDotExpr(why, _) => match unknown_property(why) {
+            Some((name, "()")) => format!("`{name}` is read of nothing, `()`"),
+            Some((name, ty)) => format!("a {ty} has no property `{name}`"),
+            None => fragment(why),
+        },
+        other => {
+            let text = other.to_string();
+            let end = text.rfind(" (line ").unwrap_or(text.len());
+            fragment(&text[..end])
+        }
+    }
 }
 
-fn function_not_found(signature: &str, known: &Known) -> (String, Option<String>) {
-    let (name, arguments) = signature.split_once(" (").unwrap_or((signature, ""));
-    let arguments = arguments.trim_end_matches(')');
-    let readable = |types: &str| {
-        types
-            .replace("&str | ImmutableString | String", "string")
-            .replace("i64", "int")
-            .replace("f64", "float")
-    };
+/// Property and type in Rhai's "Unknown property 'x' - a getter is not registered for type 'T'".
+fn unknown_property(why: &str) -> Option<(&str, &str)> {
+    let mut quoted = why.strip_prefix("Unknown property ")?.split('\'');
+    Some((quoted.nth(1)?, quoted.nth(1)?))
+}
+
+/// A sentence of the interpreter as part of a larger one.
+pub(super) fn fragment(text: &str) -> String {
+    let mut chars = text.chars();
+    match (chars.next(), chars.next()) {
+        (Some(first), Some(second)) if second.is_lowercase() => {
+            first.to_lowercase().chain([second]).chain(chars).collect()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// `name (type, type)` as Rhai writes it, in parts.
+fn split_signature(signature: &str) -> (&str, String) {
+    let (name, types) = signature.split_once(" (").unwrap_or((signature, ""));
+    let types = types
+        .trim_end_matches(')')
+        .replace("&str | ImmutableString | String", "string")
+        .replace("i64", "int")
+        .replace("f64", "float")
+        .replace("Fn", "closure");
+    (name, types)
+}
+
+fn signature_not_found(signature: &str) -> String {
+    let (name, types) = split_signature(signature);
     if name.starts_with("anon$") {
-        let count = if arguments.is_empty() { 0 } else { arguments.split(", ").count() };
-        let message =
-            format!("a closure was called with {count} argument{}", if count == 1 { "" } else { "s" });
+        let count = if types.is_empty() { 0 } else { types.split(", ").count() };
+        format!("a closure was called with {count} argument{}", if count == 1 { "" } else { "s" })
+    } else if is_word(name) || name.contains("::") {
+        format!("unknown function `{name}`")
+    } else {
+        format!("`{name}` does not work on ({types})")
+    }
+}
+
+fn function_not_found(signature: &str, known: &Known<'_>) -> (String, Option<String>) {
+    let (name, types) = split_signature(signature);
+    let simply = signature_not_found(signature);
+    if name.starts_with("anon$") {
+        let hint = "it declares another number of parameters between its bars, `|x| ..`";
+        return (simply, Some(hint.to_owned()));
+    }
+    if let Some((module, function)) = name.rsplit_once("::") {
+        return known.not_exported(module, function).unwrap_or((simply, None));
+    }
+    if !is_word(name) {
+        let text = types.contains("string");
         return (
-            message,
-            Some("it declares another number of parameters between its bars, `|x| ..`".to_owned()),
+            simply,
+            text.then(|| "to put values into a text write `text ${value} text`, in backticks".to_owned()),
         );
     }
-    if name.contains("::") || !known.functions.iter().any(|function| function == name) {
-        return unknown("function", name, known.functions.iter().map(String::as_str));
+    let functions = functions(known.engine, known.ast.as_deref());
+    if !functions.iter().any(|function| function == name) {
+        return (simply, suggest::did_you_mean(name, functions.iter().map(String::as_str)));
     }
-    let given = readable(arguments);
-    let given = if given.is_empty() { "without arguments".to_owned() } else { format!("with ({given})") };
-    (
-        format!("`{name}` cannot be called {given}"),
-        Some(format!("`recipe doc {name}` shows how it is called")),
-    )
+    let given = if types.is_empty() { "without arguments".to_owned() } else { format!("with ({types})") };
+    (format!("`{name}` cannot be called {given}"), known.call_of(name))
 }
 
-/// Message and hint for an error in the text of a script.
-pub(super) fn parse_error(kind: &ParseErrorType) -> (String, Option<String>) {
-    match kind {
-        ParseErrorType::VariableUndefined(name) => (format!("unknown variable `{name}`"), None),
-        ParseErrorType::ModuleUndefined(name) => (
-            format!("unknown module `{name}`"),
-            Some(format!("import it first: import \"{name}\" as {name};")),
-        ),
-        ParseErrorType::Reserved(word) => (
-            format!("`{word}` is a reserved word"),
-            Some(match word.as_str() {
-                "spawn" | "async" | "go" | "thread" => {
-                    "to run something beside the script write start(\"name\", || ..)".to_owned()
-                }
-                "await" => "write task.join()".to_owned(),
-                _ => {
-                    format!("choose another name; as the key of a map it can be quoted: #{{\"{word}\": ..}}")
-                }
-            }),
-        ),
-        ParseErrorType::UnexpectedEOF => {
-            ("the script ends too early".to_owned(), Some("a bracket or brace is not closed".to_owned()))
-        }
-        other => (other.to_string(), None),
+impl Known<'_> {
+    /// The file that this one imports under an alias.
+    fn module(&self, alias: &str) -> Option<Arc<AST>> {
+        let imports = syntax::literal_imports(self.ast.as_deref()?);
+        let import = imports.into_iter().find(|import| import.alias == alias)?;
+        self.sources.get(&key(&module_path(Some(self.file), &import.path)))?.ast
     }
+
+    /// Why a module does not have this function for a script that imports it.
+    fn not_exported(&self, alias: &str, name: &str) -> Option<(String, Option<String>)> {
+        let module = self.module(alias)?;
+        let functions: Vec<_> = module.iter_functions().filter(|function| is_word(function.name)).collect();
+        match functions.iter().find(|function| function.name == name) {
+            Some(private) if private.access == FnAccess::Private => {
+                Some((format!("`{name}` is private to the module `{alias}`"), None))
+            }
+            Some(other) => {
+                let message = format!("`{alias}::{name}` takes another number of arguments");
+                Some((message, Some(declared_as(other))))
+            }
+            None => {
+                let public = functions.iter().filter(|function| function.access == FnAccess::Public);
+                let near = suggest::did_you_mean(name, public.map(|function| function.name));
+                Some((format!("the module `{alias}` has no function `{name}`"), near))
+            }
+        }
+    }
+
+    /// The exported constant that a misspelt `module::NAME` may mean.
+    fn near_constant(&self, name: &str) -> Option<String> {
+        let (alias, name) = name.rsplit_once("::")?;
+        let exported = syntax::exported_variables(&*self.module(alias)?);
+        suggest::did_you_mean(name, exported.iter().map(String::as_str))
+    }
+}
+
+fn declared_as(function: &ScriptFnMetadata<'_>) -> String {
+    format!("it is declared as {}({})", function.name, function.params.join(", "))
 }

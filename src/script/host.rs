@@ -71,9 +71,10 @@ pub struct Host {
     pub sequential: bool,
     /// Where the script acts: target, parameters, outputs, folders.
     pub environment: Arc<Environment>,
-    pub(super) name_of: fn(&Dynamic) -> Option<String>,
+    pub(super) table: Table,
     main: String,
     steps: AtomicU64,
+    failed_groups: AtomicU64,
     groups: Mutex<HashMap<String, GroupFailure>>,
     on_exit: Mutex<Vec<ExitHook>>,
 }
@@ -104,7 +105,7 @@ impl Program {
     /// Problems that can be seen without running the recipe.
     #[must_use]
     pub fn check(&self) -> Vec<Diagnostic> {
-        super::check::unknown_functions(&self.engine, &self.sources)
+        super::check::problems(&self.engine, &self.sources, self.table)
     }
 
     /// The first argument of each call of `function` in the recipe and its
@@ -120,6 +121,10 @@ fn engine(table: Table, sources: &Sources) -> Engine {
     engine
         // Constant folding loses the positions of keys in option maps.
         .set_optimization_level(OptimizationLevel::None)
+        // Fast ones lose the position of an overflow or a division by zero.
+        .set_fast_operators(false)
+        // A misspelt key would be `()`, which as an option means "left out".
+        .set_fail_on_invalid_map_property(true)
         .set_strict_variables(true)
         .set_max_call_levels(MOST_CALL_LEVELS)
         .set_max_expr_depths(DEEPEST_EXPRESSION, DEEPEST_EXPRESSION)
@@ -160,9 +165,10 @@ impl Host {
             sources: program.sources.clone(),
             sequential,
             environment,
-            name_of: program.table.name_of,
+            table: program.table,
             main: program.main.clone(),
             steps: AtomicU64::new(0),
+            failed_groups: AtomicU64::new(0),
             groups: Mutex::default(),
             on_exit: Mutex::default(),
         })
@@ -220,7 +226,10 @@ impl Host {
                     waits_for: None,
                 };
                 let step = started.emit(&branch, Some(hook.call.position.clone()));
-                let within = branch.within(step);
+                // A token of its own: a hook that fails cancels what it started
+                // and leaves the others alone.
+                let mut within = branch.within(step);
+                within.token = branch.token.child_token();
                 #[expect(deprecated, reason = "as above")]
                 let context = hook.context.create_context(&host.engine);
                 let result = run_branch(&within, &hook.call, || hook.closure.call_raw(&context, None, []));
@@ -250,6 +259,10 @@ impl Host {
         self.on_exit.lock().unwrap_or_else(PoisonError::into_inner).push(hook);
     }
 
+    fn next_group(&self) -> u64 {
+        self.failed_groups.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
     pub(super) fn next_step(&self) -> StepId {
         StepId(self.steps.fetch_add(1, Ordering::Relaxed) + 1)
     }
@@ -264,7 +277,8 @@ impl Host {
         context: &NativeCallContext,
     ) -> Box<EvalAltResult> {
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = format!("\u{1}{}", groups.len());
+        // Scripts that catch an error of the interpreter read this name in its message.
+        let name = format!("branch `{}` of group {}", group.first, self.next_group());
         groups.insert(name.clone(), group);
         let source = context.call_source().unwrap_or_default().to_owned();
         EvalAltResult::ErrorInFunctionCall(name, source, error, context.call_position()).into()

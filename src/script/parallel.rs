@@ -35,6 +35,8 @@ pub(crate) struct Work {
 
 /// What became of the branches of a failed group, kept for the rendering of the error.
 pub(crate) struct GroupFailure {
+    /// `parallel` or `each`.
+    pub primitive: &'static str,
     /// The path of the branch that failed first.
     pub first: String,
     /// Other branches that failed by themselves.
@@ -132,12 +134,7 @@ impl<'a> Group<'a> {
         loop {
             let i = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(work) = self.work.get(i) else { return };
-            let path = format!(
-                "{}{}{}",
-                self.parent.path,
-                if self.parent.path.is_empty() { "" } else { "/" },
-                work.name
-            );
+            let path = self.parent.path_of(&work.name);
             let position = Some(self.call.position.clone());
             let started = Started {
                 kind: StepKind::Branch,
@@ -145,7 +142,7 @@ impl<'a> Group<'a> {
                 title: work.name.clone(),
                 waits_for: None,
             };
-            let step = started.emit_in(&self.parent, path.into(), position);
+            let step = started.emit_in(&self.parent, path, position);
             let slot = if self.token.is_cancelled() {
                 let skipped =
                     EventKind::StepFinished { step, outcome: Outcome::Skipped, cache: None, error: None };
@@ -192,7 +189,8 @@ impl<'a> Group<'a> {
             None if cancelled.is_empty() => Ok(values),
             None => Err(Branch::cancelled(self.call.at)),
             Some((first, error)) => {
-                let group = GroupFailure { first, others: failed.collect(), cancelled };
+                let primitive = self.call.primitive;
+                let group = GroupFailure { primitive, first, others: failed.collect(), cancelled };
                 Err(self.parent.host.frame_group(group, error, self.context))
             }
         }

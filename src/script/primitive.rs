@@ -142,6 +142,15 @@ impl Opt {
     }
 }
 
+impl Opt {
+    /// `check (bool, default true): fail when the exit code is not 0`.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        let default = self.default.map(|default| format!(", default {default}")).unwrap_or_default();
+        format!("`{}` ({}{default}): {}", self.name, self.ty, self.doc)
+    }
+}
+
 /// What a parameter or option takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Type {
@@ -151,6 +160,10 @@ pub enum Type {
     String,
     /// A whole number, 0 or more.
     Count,
+    /// A whole number, 1 or more.
+    Positive,
+    /// A number from 1 to 100 to multiply with.
+    Factor,
     /// A TCP port, 1 to 65535.
     Port,
     /// `true` or `false`.
@@ -184,7 +197,8 @@ impl fmt::Display for Type {
         match self {
             Self::Any => f.write_str("any"),
             Self::String => f.write_str("string"),
-            Self::Count => f.write_str("int"),
+            Self::Count | Self::Positive => f.write_str("int"),
+            Self::Factor => f.write_str("number"),
             Self::Port => f.write_str("port"),
             Self::Bool => f.write_str("bool"),
             Self::Duration => f.write_str("duration"),
@@ -202,7 +216,7 @@ impl fmt::Display for Type {
                 }
                 Ok(())
             }
-            Self::Options => f.write_str("#{..}"),
+            Self::Options => f.write_str("map of options"),
         }
     }
 }

@@ -9,7 +9,6 @@ use super::arguments::{Arguments, Misfit};
 use super::branch::Branch;
 use super::call::{Call, bug};
 use super::primitive::{Primitive, Run};
-use crate::run::Failure;
 
 /// Makes `primitive` callable with each number of arguments it takes.
 ///
@@ -44,8 +43,11 @@ fn invoke(
         return Err(Branch::cancelled(at));
     }
     let call = Call::new(primitive.name, branch, context);
-    let arguments = Arguments::read(primitive, values, context.engine())
-        .map_err(|misfit| call.raise(point_at(misfit, &call, context)))?;
+    let arguments = Arguments::read(primitive, values, context.engine()).map_err(
+        |Misfit { failure, option, argument }| {
+            call.raise(call.locate_argument(failure, argument, option.as_deref()))
+        },
+    )?;
     match primitive.run {
         Run::Step(run) => call.step(primitive, arguments, run),
         Run::Value(run) => guarded(&call, || run(&call, &arguments).map_err(|failure| call.raise(failure))),
@@ -59,17 +61,4 @@ fn guarded(
     run: impl FnOnce() -> Result<Dynamic, Box<EvalAltResult>>,
 ) -> Result<Dynamic, Box<EvalAltResult>> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(call.raise(bug(panic.as_ref()))))
-}
-
-/// Moves the failure from the call to the very argument or option at fault,
-/// where the script spells it out at the call.
-fn point_at(misfit: Misfit, call: &Call, context: &NativeCallContext) -> Failure {
-    let sources = &call.host().sources;
-    let source = context.call_source().unwrap_or_default();
-    let mut failure = call.locate(misfit.failure);
-    let at = sources.argument_position(source, call.at, misfit.argument, misfit.option.as_deref());
-    if let Some(at) = at {
-        failure.position = Some(sources.position(source, at));
-    }
-    failure
 }

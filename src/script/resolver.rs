@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rhai::{Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
 
+use super::explain::RELATIVE;
+use super::failure::raise;
 use super::sources::{Sources, key, module_path};
+use crate::run::{Failure, Kind};
 
 type Loaded = Arc<Mutex<Option<Shared<Module>>>>;
 
@@ -55,7 +58,12 @@ impl ModuleResolver for Resolver {
         }
         let in_module = |error| Box::new(EvalAltResult::ErrorInModule(key.clone(), error, at));
         let ast = self.sources.compile(engine, &file).map_err(|failed| match *failed.error {
-            EvalAltResult::ErrorModuleNotFound(why, _) => EvalAltResult::ErrorModuleNotFound(why, at).into(),
+            // Rhai replaces what an error of its own kind for this says.
+            EvalAltResult::ErrorModuleNotFound(why, _) => {
+                let mut failure = Failure::new(Kind::NotFound, why).hint(RELATIVE);
+                failure.position = importer.map(|importer| self.sources.position(importer, at));
+                raise(failure, at)
+            }
             error => in_module(error.into()),
         })?;
         LOADING.with_borrow_mut(|loading| loading.push(key.clone()));

@@ -71,15 +71,15 @@ impl Sources {
         let mut ast = engine.compile(&text).map_err(|error| fail(error.into(), &key, imports))?;
         ast.set_source(&key);
         let ast = Arc::new(ast);
-        for (module, at) in syntax::literal_imports(&ast) {
-            let file = module_path(Some(&key), &module);
-            imports.push((key.clone(), at));
+        for import in syntax::literal_imports(&ast) {
+            let file = module_path(Some(&key), &import.path);
+            imports.push((key.clone(), import.at));
             if imports.iter().any(|(importer, _)| *importer == self::key(&file)) {
                 let chain: Vec<_> =
                     imports.iter().map(|(importer, _)| self.display(importer).to_string()).collect();
                 let cycle = format!("import cycle: {} → {}", chain.join(" → "), display(&file));
                 return Err(fail(
-                    EvalAltResult::ErrorRuntime(cycle.into(), at).into(),
+                    EvalAltResult::ErrorRuntime(cycle.into(), import.at).into(),
                     &key,
                     &imports[..imports.len() - 1],
                 ));
@@ -147,14 +147,15 @@ impl Sources {
         names
     }
 
-    /// Where an argument, or a key of the map given as that argument, stands in
-    /// the call at `at`; none where the call does not spell it out.
+    /// Where an argument stands in the call at `at`, or a part of it: a key of
+    /// a map, an item of an array by its index. None where the call does not
+    /// spell it out.
     pub(super) fn argument_position(
         &self,
         key: &str,
         at: Position,
         argument: usize,
-        option: Option<&str>,
+        part: Option<&str>,
     ) -> Option<Position> {
         let ast = self.get(key)?.ast?;
         let mut found = None;
@@ -164,10 +165,13 @@ impl Sources {
             }
             let index = if call.is_method { argument.checked_sub(1) } else { Some(argument) };
             let Some(expression) = index.and_then(|index| call.arguments.get(index)) else { return };
-            found = match (option, expression) {
+            found = match (part, expression) {
                 (None, expression) => Some(expression.start_position()),
-                (Some(option), Expr::Map(map, _)) => {
-                    map.0.iter().find(|(key, _)| key.name == option).map(|(key, _)| key.pos)
+                (Some(part), Expr::Map(map, _)) => {
+                    map.0.iter().find(|(key, _)| key.name == part).map(|(key, _)| key.pos)
+                }
+                (Some(part), Expr::Array(items, _)) => {
+                    part.parse().ok().and_then(|i: usize| items.get(i)).map(Expr::start_position)
                 }
                 (Some(_), _) => None,
             };

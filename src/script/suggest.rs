@@ -12,6 +12,13 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
+/// `did you mean `x`?`, where a candidate is near. The word itself is none.
+#[must_use]
+pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let others = candidates.into_iter().filter(|candidate| *candidate != word);
+    nearest(word, others).map(|near| format!("did you mean `{near}`?"))
+}
+
 /// `did you mean `x`?`, or a list of what there is.
 #[must_use]
 pub fn hint<'a>(
@@ -19,8 +26,9 @@ pub fn hint<'a>(
     candidates: impl IntoIterator<Item = &'a str> + Clone,
     what: &str,
 ) -> Option<String> {
-    if let Some(near) = nearest(word, candidates.clone()) {
-        return Some(format!("did you mean `{near}`?"));
+    let near = did_you_mean(word, candidates.clone());
+    if near.is_some() {
+        return near;
     }
     let all: Vec<_> = candidates.into_iter().map(|candidate| format!("`{candidate}`")).collect();
     (!all.is_empty() && all.len() <= 16).then(|| format!("{what}: {}", all.join(", ")))

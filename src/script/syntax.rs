@@ -1,6 +1,6 @@
 //! Questions about the syntax tree of a script.
 
-use rhai::{AST, ASTNode, Expr, Position, Stmt};
+use rhai::{AST, ASTFlags, ASTNode, Expr, Position, Stmt};
 
 /// A function call in a script.
 pub(super) struct FunctionCall<'a> {
@@ -35,14 +35,22 @@ pub(super) fn calls(ast: &AST, visit: &mut dyn FnMut(FunctionCall<'_>)) {
     });
 }
 
-/// The literal paths of `import` statements.
-pub(super) fn literal_imports(ast: &AST) -> Vec<(String, Position)> {
+/// An `import` of a literal path.
+pub(super) struct Import {
+    pub path: String,
+    pub alias: String,
+    /// The path in the text.
+    pub at: Position,
+}
+
+/// The `import` statements with literal paths.
+pub(super) fn literal_imports(ast: &AST) -> Vec<Import> {
     let mut imports = Vec::new();
     walk(ast, &mut |node| {
         if let ASTNode::Stmt(Stmt::Import(import, _)) = node
-            && let Expr::StringConstant(module, at) = &import.0
+            && let Expr::StringConstant(path, at) = &import.0
         {
-            imports.push((module.to_string(), *at));
+            imports.push(Import { path: path.to_string(), alias: import.1.name.to_string(), at: *at });
         }
     });
     imports
@@ -53,10 +61,48 @@ pub(super) fn declares_constant(ast: &AST, name: &str) -> bool {
     let mut found = false;
     walk(ast, &mut |node| {
         if let ASTNode::Stmt(Stmt::Var(declaration, flags, _)) = node {
-            found |= declaration.0.name == name && flags.intersects(rhai::ASTFlags::CONSTANT);
+            found |= declaration.0.name == name && flags.intersects(ASTFlags::CONSTANT);
         }
     });
     found
+}
+
+/// The names that the script exports.
+pub(super) fn exported_variables(ast: &AST) -> Vec<String> {
+    let mut names = Vec::new();
+    walk(ast, &mut |node| {
+        if let ASTNode::Stmt(Stmt::Var(declaration, flags, _)) = node
+            && flags.intersects(ASTFlags::EXPORTED)
+        {
+            names.push(declaration.0.name.to_string());
+        }
+    });
+    names
+}
+
+/// The names in a text that may be variables: words outside of comments and
+/// strings that nothing is called by. For a text that does not compile.
+pub(super) fn names(text: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        let length = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if first == '"' || first == '`' {
+            rest[1..].find(first).map_or(rest.len(), |end| end + 2)
+        } else if is_word(first) {
+            let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+            if !first.is_numeric() && !rest[end..].starts_with('(') {
+                names.push(&rest[..end]);
+            }
+            end
+        } else {
+            first.len_utf8()
+        };
+        rest = &rest[length..];
+    }
+    names
 }
 
 fn walk(ast: &AST, visit: &mut dyn FnMut(&ASTNode)) {

@@ -1,5 +1,6 @@
 //! Tasks: branches that their parent goes on beside, until `join`.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -20,13 +21,24 @@ pub struct Task(Arc<Inner>);
 
 struct Inner {
     name: String,
+    /// The path of its branch.
+    path: Arc<str>,
     step: StepId,
     done: watch::Receiver<bool>,
-    result: Mutex<Option<Result<Dynamic, Box<EvalAltResult>>>>,
+    end: Mutex<End>,
     joined: AtomicBool,
     /// The call of `start`: file key and position.
     source: String,
     at: Position,
+}
+
+/// What became of a task.
+enum End {
+    Running,
+    Value(Dynamic),
+    Failed(Box<EvalAltResult>),
+    /// Its failure was handed over; this is what it said.
+    Told(String),
 }
 
 impl Task {
@@ -45,15 +57,15 @@ impl Task {
         closure: &FnPtr,
     ) -> Result<Self, Box<EvalAltResult>> {
         let parent = &call.branch;
-        let path = if parent.path.is_empty() { name.clone() } else { format!("{}/{name}", parent.path) };
+        let path = parent.path_of(&name);
         let started =
             Started { kind: StepKind::Task, primitive: call.primitive, title: name.clone(), waits_for: None };
-        let step = started.emit_in(parent, path.into(), Some(call.position.clone()));
+        let step = started.emit_in(parent, path.clone(), Some(call.position.clone()));
         let branch = parent.fork(&name, step, parent.token.child_token());
         let (finished, done) = watch::channel(false);
         let source = context.call_source().unwrap_or_default().to_owned();
-        let (result, joined) = (Mutex::new(None), AtomicBool::new(false));
-        let task = Self(Arc::new(Inner { name, step, done, result, joined, source, at: call.at }));
+        let (end, joined) = (Mutex::new(End::Running), AtomicBool::new(false));
+        let task = Self(Arc::new(Inner { name, path, step, done, end, joined, source, at: call.at }));
 
         let closure = snapshot(closure);
         #[expect(
@@ -73,8 +85,8 @@ impl Task {
             let context = stored.create_context(&engine);
             let result = run_branch(&branch, &call, || closure.call_raw(&context, None, []));
             finish_step(&branch.host, step, None, &result);
-            *this.0.result.lock().unwrap_or_else(PoisonError::into_inner) =
-                Some(result.map(Dynamic::flatten));
+            *this.0.end.lock().unwrap_or_else(PoisonError::into_inner) =
+                result.map_or_else(End::Failed, |value| End::Value(value.flatten()));
             let _ = finished.send(true);
         });
         let thread = thread.map_err(|error| refused(&refusing, &error.to_string()))?;
@@ -104,29 +116,35 @@ impl Task {
     }
 
     fn take(&self, call: &Call) -> Result<Dynamic, Box<EvalAltResult>> {
-        let mut slot = self.0.result.lock().unwrap_or_else(PoisonError::into_inner);
         let told =
             |what: &str| call.raise(Failure::new(Kind::Script, format!("task `{}` {what}", self.0.name)));
-        match slot.take() {
-            Some(Ok(value)) => {
-                *slot = Some(Ok(value.clone()));
+        let mut end = self.0.end.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *end, End::Running) {
+            End::Running => Err(told("ended without a result")),
+            End::Value(value) => {
+                *end = End::Value(value.clone());
                 Ok(value)
             }
-            Some(Err(error)) => {
-                let again = Failure::new(Kind::Script, format!("failed already: {}", one_line(&error)));
-                *slot = Some(Err(call.raise(again)));
-                Err(self.frame(error, call.at))
+            // The joiner goes on, so that this must be an error it can see.
+            End::Failed(error) if is_cancelled(&error) => {
+                *end = End::Failed(error);
+                Err(told("was cancelled together with what started it"))
             }
-            None => Err(told("ended without a result")),
+            End::Failed(error) => {
+                *end = End::Told(one_line(&error));
+                Err(self.frame(error, "join", call.at))
+            }
+            End::Told(what) => {
+                let error = told(&format!("failed, as an earlier `join` was told: {what}"));
+                *end = End::Told(what);
+                Err(error)
+            }
         }
     }
 
-    /// Adds "in task `name`" to the error's trace.
-    fn frame(&self, error: Box<EvalAltResult>, at: Position) -> Box<EvalAltResult> {
-        if is_cancelled(&error) {
-            return error;
-        }
-        let name = format!("task `{}`", self.0.name);
+    /// Adds "in task" to the error's trace.
+    fn frame(&self, error: Box<EvalAltResult>, primitive: &str, at: Position) -> Box<EvalAltResult> {
+        let name = Frame { primitive, path: &self.0.path }.to_string();
         EvalAltResult::ErrorInFunctionCall(name, self.0.source.clone(), error, at).into()
     }
 
@@ -137,14 +155,39 @@ impl Task {
         if self.0.joined.load(Ordering::SeqCst) {
             return None;
         }
-        let mut slot = self.0.result.lock().unwrap_or_else(PoisonError::into_inner);
-        match slot.take() {
-            Some(Err(error)) if !is_cancelled(&error) => Some(self.frame(error, self.0.at)),
+        let mut end = self.0.end.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *end, End::Running) {
+            End::Failed(error) if !is_cancelled(&error) => {
+                *end = End::Told(one_line(&error));
+                Some(self.frame(error, "start", self.0.at))
+            }
             other => {
-                *slot = other;
+                *end = other;
                 None
             }
         }
+    }
+}
+
+/// The name of the call frame between a task's error and who is told of it.
+pub(super) struct Frame<'a> {
+    /// `join`, or `start` where nobody joined.
+    pub primitive: &'a str,
+    /// The path of the task's branch.
+    pub path: &'a str,
+}
+
+impl fmt::Display for Frame<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, task `{}`", self.primitive, self.path)
+    }
+}
+
+impl<'a> Frame<'a> {
+    /// Reads a name back; none where the frame is of another kind.
+    pub(super) fn parse(name: &'a str) -> Option<Self> {
+        let (primitive, rest) = name.split_once(", task `")?;
+        Some(Self { primitive, path: rest.strip_suffix('`')? })
     }
 }
 

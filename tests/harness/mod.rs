@@ -53,6 +53,13 @@ impl Sandbox {
         self
     }
 
+    /// Adds a copy of all that is in `folder`.
+    pub fn folder(self, folder: &Path) -> Self {
+        let copied = Command::new("cp").arg("-R").arg(folder.join(".")).arg(self.files.path()).status();
+        assert!(copied.unwrap().success(), "{} cannot be copied", folder.display());
+        self
+    }
+
     /// Sets an environment variable for every command.
     pub fn env(mut self, name: &str, value: impl AsRef<Path>) -> Self {
         self.env.push((name.to_owned(), value.as_ref().to_str().unwrap().to_owned()));
@@ -108,6 +115,14 @@ impl Sandbox {
         let mut runs: Vec<_> = runs.map(|run| run.unwrap().path()).collect();
         runs.sort_by_key(|run| run.metadata().unwrap().modified().unwrap());
         runs.pop().expect("a run was made")
+    }
+
+    /// The events of the newest run; none if nothing was run.
+    pub fn events(&self) -> Option<Vec<serde_json::Value>> {
+        self.files.path().join("state/runs").is_dir().then(|| {
+            let record = std::fs::read_to_string(self.run_folder().join("events.jsonl")).unwrap();
+            record.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        })
     }
 
     /// Fails if a run has left a scratch directory or a process behind.

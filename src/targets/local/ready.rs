@@ -38,7 +38,10 @@ where
         loop {
             match probe().await {
                 Ok(value) => return value,
-                Err(why) => last = why,
+                Err(why) => {
+                    tracing::trace!(process = &*process.name, why, "not ready");
+                    last = why;
+                }
             }
             tokio::time::sleep(gap(began.elapsed())).await;
         }

@@ -1,0 +1,129 @@
+//! The order of the house: layers, sizes, and a README that is true.
+
+use std::path::{Path, PathBuf};
+
+/// Lines of a source file, at most.
+const LONGEST: usize = 400;
+
+/// A layer may name those to its right, and nothing else of the crate.
+const LAYERS: [(&str, &[&str]); 7] = [
+    ("primitives", &["migrate", "script", "targets", "run"]),
+    ("script", &["targets", "run"]),
+    ("targets", &["run", "supervise"]),
+    ("run", &["supervise"]),
+    ("supervise", &[]),
+    ("migrate", &[]),
+    ("report", &["run"]),
+];
+
+/// Outside crates and the one place that may use them.
+const HOMES: [(&str, &str); 6] = [
+    ("rhai::", "src/script src/primitives src/commands/session.rs"),
+    ("tokio_postgres::", "src/migrate src/targets src/primitives/database.rs"),
+    ("clap::", "src/cli.rs src/commands/mod.rs"),
+    ("miette::", "src/script/diagnostic.rs"),
+    ("reqwest::", "src/targets/http.rs src/primitives/web.rs"),
+    ("strsim::", "src/script/suggest.rs"),
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources(below: &str) -> Vec<(PathBuf, String)> {
+    let mut files = Vec::new();
+    let mut folders = vec![root().join(below)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                files.push((path.strip_prefix(root()).unwrap().to_owned(), text));
+            }
+        }
+    }
+    assert!(!files.is_empty(), "no sources below {below}");
+    files
+}
+
+#[test]
+fn layers_name_only_those_below_them() {
+    let all: Vec<_> =
+        LAYERS.iter().map(|(layer, _)| *layer).chain(["commands", "cli", "settings", "exit"]).collect();
+    for (layer, allowed) in LAYERS {
+        for (path, text) in sources(&format!("src/{layer}")) {
+            for other in all.iter().filter(|other| **other != layer && !allowed.contains(other)) {
+                let name = format!("crate::{other}");
+                assert!(!text.contains(&name), "{} names {name}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn outside_crates_stay_at_home() {
+    for (name, homes) in HOMES {
+        for (path, text) in sources("src") {
+            let at_home = homes.split(' ').any(|home| path.starts_with(home));
+            assert!(at_home || !text.contains(&format!(" {name}")), "{} uses {name}", path.display());
+        }
+    }
+}
+
+#[test]
+fn files_are_short_and_finished() {
+    for (path, text) in ["src", "tests", "examples", "benches"].into_iter().flat_map(sources) {
+        let lines = text.lines().count();
+        assert!(lines <= LONGEST, "{} has {lines} lines", path.display());
+        let is_part_of_another = path.to_string_lossy().ends_with("_tests.rs");
+        assert!(is_part_of_another || text.starts_with("//!"), "{} does not say what it is", path.display());
+        if !path.ends_with("tidy.rs") {
+            for word in ["todo!(", "unimplemented!(", "dbg!(", "FIXME", "TODO", "XXX"] {
+                assert!(!text.contains(word), "{} holds {word}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_readme_lists_the_primitives() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let generated = std::process::Command::new(env!("CARGO_BIN_EXE_recipe"))
+        .args(["doc", "--format", "markdown"])
+        .output()
+        .unwrap();
+    let generated = String::from_utf8(generated.stdout).unwrap();
+    assert!(readme.contains(&generated), "put this into README.md:\n{generated}");
+}
+
+#[test]
+fn shipped_recipes_compile() {
+    for recipe in ["recipes/datastorage.rhai", "recipes/lib/audit.rhai"] {
+        let check = std::process::Command::new(env!("CARGO_BIN_EXE_recipe"))
+            .args(["check", recipe])
+            .current_dir(root())
+            .output()
+            .unwrap();
+        assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
+    }
+}
+
+#[test]
+fn the_readmes_recipe_compiles() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let recipe = readme
+        .split("```rhai\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next())
+        .expect("it shows a recipe");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("shop.rhai"), recipe).unwrap();
+    let check = std::process::Command::new(env!("CARGO_BIN_EXE_recipe"))
+        .args(["check", "shop.rhai"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
+}
