@@ -1,7 +1,7 @@
 //! PostgreSQL on this machine: `initdb`, start, create the database.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::deployed::write_private;
 use super::process::{LocalProcess, ProcessRequest};
 use super::servers::{PostgresPrograms, find_postgres, unprivileged};
 use super::{Local, ready};
-use crate::run::child::{Command, describe};
+use crate::run::child::{Command, Finished, describe};
 use crate::run::event::Level;
 use crate::run::{Failure, Kind, Step};
 use crate::supervise::{Signal, StopPolicy, User};
@@ -46,35 +46,47 @@ impl Local {
         let user = unprivileged(&["postgres"]);
         let password = self.secret(request.password.clone())?;
         let home = self.home(&request.name, user)?;
+        let server = Server { local: self, step, programs, request, user, password, home };
 
-        self.initdb(step, &programs, &request, &password, &home, user).await?;
+        server.initdb().await?;
         let mut attempts = PORT_ATTEMPTS;
         let (process, postgres) = loop {
             attempts -= 1;
-            match self.boot(step, &programs, &request, &password, &home, user).await {
-                Err(failure) if attempts > 0 && request.host_port.is_none() && lost_port(&failure) => {}
+            match server.boot().await {
+                Err(failure) if attempts > 0 && server.request.host_port.is_none() && lost_port(&failure) => {
+                }
                 result => break result?,
             }
         };
         create_database(&process, &postgres).await?;
         Ok(postgres)
     }
+}
 
-    async fn initdb(
-        &self,
-        step: &Step,
-        programs: &PostgresPrograms,
-        request: &PostgresRequest,
-        password: &str,
-        home: &Path,
-        user: Option<User>,
-    ) -> Result<(), Failure> {
-        step.waiting("initdb");
-        let password_file = home.join("password");
-        write_private(&password_file, password, user)?;
+/// A server being made.
+struct Server<'a> {
+    local: &'a Local,
+    step: &'a Step,
+    programs: PostgresPrograms,
+    request: PostgresRequest,
+    user: Option<User>,
+    password: String,
+    /// Its directory, which `user` owns.
+    home: PathBuf,
+}
+
+impl Server<'_> {
+    fn data(&self) -> PathBuf {
+        self.home.join("data")
+    }
+
+    async fn initdb(&self) -> Result<(), Failure> {
+        self.step.waiting("initdb");
+        let password_file = self.home.join("password");
+        write_private(&password_file, &self.password, self.user)?;
         let args = [
-            format!("--pgdata={}", home.join("data").display()),
-            format!("--username={}", request.user),
+            format!("--pgdata={}", self.data().display()),
+            format!("--username={}", self.request.user),
             format!("--pwfile={}", password_file.display()),
             "--auth=scram-sha-256".to_owned(),
             "--encoding=UTF8".to_owned(),
@@ -83,78 +95,69 @@ impl Local {
             "--no-instructions".to_owned(),
         ];
         let command = Command {
-            program: programs.initdb.clone().into(),
+            program: self.programs.initdb.clone().into(),
             args: args.into_iter().map(Into::into).collect(),
             env: environment(),
             only_env: true,
             // The caller's directory may be one the unprivileged user cannot enter.
-            cwd: Some(home.to_owned()),
-            user: user.map(|user| (user.uid, user.gid)),
+            cwd: Some(self.home.clone()),
+            user: self.user.map(|user| (user.uid, user.gid)),
             stdin: None,
         };
-        let initdb = self.children.run(&command, |stream, line| step.output(stream, line)).await;
+        let initdb = self.local.children.run(&command, |stream, line| self.step.output(stream, line)).await;
         let removed = std::fs::remove_file(&password_file);
         let initdb = initdb.map_err(|error| {
-            Failure::new(Kind::TargetUnusable, format!("{} cannot be executed", programs.initdb.display()))
-                .cause(error)
+            let what = format!("{} cannot be executed", self.programs.initdb.display());
+            Failure::new(Kind::TargetUnusable, what).cause(error)
         })?;
         if !initdb.status.success() {
-            let evidence = initdb.tail(8);
-            let full = evidence.iter().any(|line| line.contains("No space left on device"));
-            let failure =
-                Failure::new(Kind::Command, format!("initdb ended with {}", describe(initdb.status)))
-                    .evidence(evidence);
-            return Err(if full {
-                let variable = crate::run::scratch::BASE_VARIABLE;
-                failure.hint(format!(
-                    "there is no room left in {}; free some, or set {variable} to a directory with 100 MB or more",
-                    self.scratch.display()
-                ))
-            } else {
-                failure
-            });
+            return Err(self.initdb_failure(&initdb));
         }
         removed.map_err(|error| Failure::new(Kind::Io, "the password file cannot be removed").cause(error))
     }
 
+    fn initdb_failure(&self, initdb: &Finished) -> Failure {
+        let evidence = initdb.tail(8);
+        let is_full = evidence.iter().any(|line| line.contains("No space left on device"));
+        let what = format!("initdb ended with {}", describe(initdb.status));
+        let mut failure = Failure::new(Kind::Command, what).evidence(evidence);
+        if is_full {
+            let (place, variable) = (self.local.scratch.display(), crate::run::scratch::BASE_VARIABLE);
+            failure = failure.hint(format!(
+                "there is no room left in {place}; free some, or set {variable} to a directory with 100 MB or more"
+            ));
+        }
+        failure
+    }
+
     /// Starts the server on a port of its own and waits for its first answer.
-    async fn boot(
-        &self,
-        step: &Step,
-        programs: &PostgresPrograms,
-        request: &PostgresRequest,
-        password: &str,
-        home: &Path,
-        user: Option<User>,
-    ) -> Result<(LocalProcess, Postgres), Failure> {
-        let port = self.port(&request.name, request.host_port).await?;
-        let process = self
-            .spawn(ProcessRequest {
-                name: request.name.clone(),
-                program: programs.postgres.clone(),
-                args: arguments(home, port, &request.settings),
-                env: environment(),
-                cwd: home.to_owned(),
-                user,
-                // SIGQUIT ends it at once and, unlike SIGKILL, leaks no shared memory.
-                stop: StopPolicy { signal: Signal::Quit, grace_ms: 5000, wave: 1 },
-                on_supervisor_death: Signal::Quit,
-            })
-            .await?;
+    async fn boot(&self) -> Result<(LocalProcess, Postgres), Failure> {
+        let request = &self.request;
+        let port = self.local.port(&request.name, request.host_port).await?;
+        let process = ProcessRequest {
+            name: request.name.clone(),
+            program: self.programs.postgres.clone(),
+            args: arguments(&self.home, port, &request.settings),
+            env: environment(),
+            cwd: self.home.clone(),
+            user: self.user,
+            // SIGQUIT ends it at once and, unlike SIGKILL, leaks no shared memory.
+            stop: StopPolicy { signal: Signal::Quit, grace_ms: 5000, wave: 1 },
+            on_supervisor_death: Signal::Quit,
+        };
+        let process = self.local.spawn(process).await?;
+        let config = maintenance(port, request, &self.password);
         let endpoint = Endpoint { host: "127.0.0.1".to_owned(), port };
         let postgres = Postgres(Arc::new(PostgresParts {
             name: request.name.clone(),
             host: endpoint.clone(),
             internal: endpoint,
             user: request.user.clone(),
-            password: password.to_owned(),
+            password: self.password.clone(),
             database: request.database.clone(),
-            workload: Arc::new(PostgresProcess {
-                process: process.clone(),
-                config: maintenance(port, request, password),
-            }),
+            workload: Arc::new(PostgresProcess { process: process.clone(), config }),
         }));
-        postgres.0.workload.ready(step, request.timeout).await?;
+        postgres.0.workload.ready(self.step, request.timeout).await?;
         Ok((process, postgres))
     }
 }
