@@ -109,21 +109,3 @@ fn shipped_recipes_compile() {
         assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
     }
 }
-
-#[test]
-fn the_readmes_recipe_compiles() {
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let recipe = readme
-        .split("```rhai\n")
-        .nth(1)
-        .and_then(|rest| rest.split("```").next())
-        .expect("it shows a recipe");
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("shop.rhai"), recipe).unwrap();
-    let check = std::process::Command::new(env!("CARGO_BIN_EXE_recipe"))
-        .args(["check", "shop.rhai"])
-        .current_dir(folder.path())
-        .output()
-        .unwrap();
-    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
-}
