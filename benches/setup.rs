@@ -99,7 +99,7 @@ struct Bench {
 impl Bench {
     fn prepare() -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let built = Command::new("cargo")
+        let built = outside_cargo("cargo")
             .args(["build", "--quiet", "--release", "--example", "datastorage"])
             .current_dir(root)
             .status();
@@ -126,7 +126,7 @@ impl Bench {
     fn recipe(&self) -> (f64, f64, f64) {
         let state = tempfile::tempdir().unwrap();
         let began = Instant::now();
-        let output = Command::new(env!("CARGO_BIN_EXE_recipe"))
+        let output = outside_cargo(env!("CARGO_BIN_EXE_recipe"))
             .args(["run", "recipes/datastorage.rhai", "--rm", "--output", "json", "--quiet"])
             .env("RECIPE_STATE_DIR", state.path())
             .current_dir(self.root)
@@ -141,7 +141,7 @@ impl Bench {
     fn naive(&self) -> f64 {
         let dir = self.directory();
         let [postgres, redis, service] = free_ports();
-        let output = Command::new(self.root.join("benches/naive.sh"))
+        let output = outside_cargo(self.root.join("benches/naive.sh"))
             .arg(&self.postgres_bin)
             .arg(dir.path())
             .args([postgres, redis, service].map(|port| port.to_string()))
@@ -248,6 +248,18 @@ impl Bench {
         took.service = ms(began);
         took
     }
+}
+
+/// A command without what cargo tells a benchmark: it would make the cargo of
+/// the recipe build some crates anew.
+fn outside_cargo(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO_")) {
+        if !["CARGO_HOME", "CARGO_TARGET_DIR"].contains(&name.as_str()) {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 async fn connect(url: &str) -> tokio_postgres::Client {

@@ -88,6 +88,13 @@ impl Sandbox {
             .env_remove("RUST_BACKTRACE")
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
+        // What cargo tells a test would make a cargo that a recipe runs build
+        // some crates anew.
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO_")) {
+            if !["CARGO_HOME", "CARGO_TARGET_DIR"].contains(&name.as_str()) {
+                command.env_remove(name);
+            }
+        }
         command
     }
 
