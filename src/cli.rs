@@ -4,9 +4,33 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+const MORE_HELP: &str = "\
+Exit codes:
+  0        done
+  1        the recipe failed
+  2        the command line or the recipe is wrong
+  3        the target lacks something
+  70       a bug in recipe
+  128 + n  ended by signal n
+
+Environment variables:
+  RECIPE_TARGET        where to set up, when --target does not say
+  RECIPE_STATE_DIR     where records of runs are kept
+  RECIPE_RUN_DIR       where servers keep their data while they run
+  RECIPE_PG_BIN        the directory of PostgreSQL's programs
+  RECIPE_REDIS_SERVER  the program redis-server
+  RECIPE_LOG           what to log for developers, such as recipe=debug
+  NO_COLOR             no colours and no live display";
+
 /// Sets up end-to-end test environments from short scripts.
 #[derive(Debug, Parser)]
-#[command(name = "recipe", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(
+    name = "recipe",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true,
+    after_long_help = MORE_HELP
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -69,7 +93,7 @@ pub struct RunArgs {
     /// Fail when the set-up takes longer, such as 90s or 5m
     #[arg(long, value_name = "TIME", value_parser = crate::run::duration::parse)]
     pub timeout: Option<std::time::Duration>,
-    /// Use no results of earlier runs
+    /// Use no results of earlier runs; this version keeps none
     #[arg(long)]
     pub no_cache: bool,
     /// Also write the events of the run to this file, a JSON object a line
