@@ -374,3 +374,26 @@ impl SourceCode for Mark {
         Ok(Box::new(named))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::word_at;
+
+    fn marked(text: &str, line: usize, column: usize) -> &str {
+        let (start, length) = word_at(text, line, column);
+        &text[start..start + length]
+    }
+
+    #[test]
+    fn marks_the_word_or_string_at_a_position() {
+        let text = "let größe = 1;\nimport \"a b\" as é;\nx + 'y\n";
+        assert_eq!(marked(text, 1, 5), "größe");
+        assert_eq!(marked(text, 1, 11), "=");
+        assert_eq!(marked(text, 2, 8), "\"a b\"");
+        assert_eq!(marked(text, 2, 17), "é");
+        assert_eq!(marked(text, 3, 5), "'y");
+        // The end of a line, and of the text.
+        assert_eq!(marked(text, 2, 40), "");
+        assert_eq!(marked(text, 9, 1), "");
+    }
+}
