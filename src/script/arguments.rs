@@ -276,7 +276,8 @@ fn check(ty: Type, value: &Dynamic, engine: &Engine) -> Result<(), String> {
     if fits {
         Ok(())
     } else {
-        Err(format!("must be {}, got {}", article(&ty.to_string()), describe(value, engine)))
+        let wanted = article(&ty.to_string().replace(" | ", " or "));
+        Err(format!("must be {wanted}, got {}", describe(value, engine)))
     }
 }
 
@@ -357,7 +358,11 @@ mod tests {
                 "must be an array of strings, but item 1 is 2 (an int)",
             ),
             (Type::Choice(&["goose", "plain"]), "gose".into(), "did you mean \"goose\"?"),
-            (Type::OneOf(&[Type::Map, Type::Array]), true.into(), "must be a map | array, got true (a bool)"),
+            (
+                Type::OneOf(&[Type::Map, Type::Array]),
+                true.into(),
+                "must be a map or array, got true (a bool)",
+            ),
         ];
         for (ty, value, expected) in cases {
             let why = check(ty, &value, &engine).unwrap_err();
