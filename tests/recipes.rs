@@ -104,6 +104,18 @@ fn branches_that_fail_in_the_same_way_are_told_once() {
     assert_eq!(output.stderr.matches("× no room").count(), 1, "{}", output.stderr);
 }
 
+#[test]
+fn what_does_not_exist_shows_without_running() {
+    let sandbox = Sandbox::with("import \"lib/net\" as net;\nprint(\"never\");\nnet::up();")
+        .file("lib/net.rhai", "fn up() { paralel([|| 1]) }");
+    sandbox.recipe(["check", "recipe.rhai"]).exits(2).never_says(&["never"]).says(&[
+        "unknown function `paralel`",
+        "lib/net.rhai:1:11",
+        "did you mean `parallel`?",
+    ]);
+    assert!(sandbox.events().is_none(), "a check is no run");
+}
+
 #[track_caller]
 fn check(area: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recipes").join(area);

@@ -276,7 +276,8 @@ fn check(ty: Type, value: &Dynamic, engine: &Engine) -> Result<(), String> {
     if fits {
         Ok(())
     } else {
-        Err(format!("must be {}, got {}", article(&ty.to_string()), describe(value, engine)))
+        let wanted = article(&ty.to_string().replace(" | ", " or "));
+        Err(format!("must be {wanted}, got {}", describe(value, engine)))
     }
 }
 
@@ -333,5 +334,47 @@ fn article(noun: &str) -> String {
         format!("one of {noun}")
     } else {
         format!("{} {noun}", if vowel { "an" } else { "a" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_what_was_expected_and_what_was_given() {
+        let engine = Engine::new();
+        let cases: [(Type, Dynamic, &str); 10] = [
+            (Type::String, 5.into(), "must be a string, got 5 (an int)"),
+            (Type::Bool, "no".into(), "must be a bool, got a string"),
+            (Type::Closure, Dynamic::UNIT, "must be a closure, got nothing, `()`"),
+            (Type::Count, (-1).into(), "must not be negative, got -1"),
+            (Type::Positive, 0.into(), "must be at least 1, got 0"),
+            (Type::Factor, 0.5.into(), "must be a number from 1 to 100, got 0.5"),
+            (Type::Port, 70_000.into(), "must be a port from 1 to 65535, got 70000"),
+            (
+                Type::Strings,
+                vec![Dynamic::from("a"), 2.into()].into(),
+                "must be an array of strings, but item 1 is 2 (an int)",
+            ),
+            (Type::Choice(&["goose", "plain"]), "gose".into(), "did you mean \"goose\"?"),
+            (
+                Type::OneOf(&[Type::Map, Type::Array]),
+                true.into(),
+                "must be a map or array, got true (a bool)",
+            ),
+        ];
+        for (ty, value, expected) in cases {
+            let why = check(ty, &value, &engine).unwrap_err();
+            assert!(why.contains(expected), "{ty}: {why}");
+        }
+    }
+
+    #[test]
+    fn reads_durations_in_both_forms() {
+        assert_eq!(to_duration(&"1m30s".into()), Ok(Duration::from_secs(90)));
+        assert_eq!(to_duration(&0.25.into()), Ok(Duration::from_millis(250)));
+        assert_eq!(to_duration(&2.into()), Ok(Duration::from_secs(2)));
+        assert!(to_duration(&(-1).into()).is_err());
     }
 }

@@ -1,20 +1,17 @@
 //! Errors of a script, written for a person: what was wrong, the place in the
 //! script, the branch, the calls that led there, the causes, and what to do.
 
-use std::fmt;
-use std::sync::Arc;
-
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceCode};
 use rhai::{EvalAltResult, Position};
 
 use super::failure::failure_of;
 use super::host::Host;
 use super::malformed::parse_error;
 use super::parallel::GroupFailure;
+use super::render::Mark;
 use super::sources::{CompileError, Sources};
 use super::{explain, task};
 use crate::run::event::SourcePosition;
-use crate::run::{Excerpt, Failure, Kind, Secrets, failure};
+use crate::run::{Failure, Kind, Secrets, failure};
 
 /// One error with everything that belongs to it.
 #[derive(Debug, Default)]
@@ -46,16 +43,6 @@ pub struct Diagnostic {
     pub(super) marks: Vec<Mark>,
 }
 
-/// A marked place in a text.
-#[derive(Debug)]
-pub(super) struct Mark {
-    file: String,
-    text: Arc<str>,
-    span: (usize, usize),
-    /// What is said at the mark; none where the mark itself says it all.
-    label: Option<String>,
-}
-
 impl Diagnostic {
     /// Explains an error of a running script.
     pub(super) fn of(error: &EvalAltResult, host: &Host, main: &str) -> Self {
@@ -69,23 +56,6 @@ impl Diagnostic {
         format!("{}{place}", self.message)
     }
 
-    /// The whole text, several lines, for a terminal `width` columns wide.
-    #[must_use]
-    pub fn render(&self, colour: bool, width: usize) -> String {
-        let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-        let handler = GraphicalReportHandler::new_themed(theme).with_width(width.max(60)).with_links(false);
-        let mut text = String::new();
-        let view = View { diagnostic: self, mark: self.marks.first(), main: true };
-        // Writing to a string cannot fail.
-        let _ = handler.render_report(&mut text, &view);
-        for mark in self.marks.iter().skip(1) {
-            let view = View { diagnostic: self, mark: Some(mark), main: false };
-            let _ = handler.render_report(&mut text, &view);
-        }
-        self.append_notes(&mut text, colour, width);
-        text
-    }
-
     /// Replaces secrets, also in the excerpts of recipes that hold them.
     pub(crate) fn mask(&mut self, secrets: &Secrets) {
         let Self { message, hint, trace, causes, evidence, others, marks, .. } = self;
@@ -97,35 +67,6 @@ impl Diagnostic {
         }
         for other in others {
             other.mask(secrets);
-        }
-    }
-
-    fn append_notes(&self, text: &mut String, colour: bool, width: usize) {
-        let list = |text: &mut String, title: &str, lines: &[String]| {
-            if !lines.is_empty() {
-                text.push_str(&format!("  {title}:\n"));
-                for line in lines {
-                    text.push_str(&format!("    {line}\n"));
-                }
-            }
-        };
-        let names = |text: &mut String, title: &str, names: &[String]| {
-            if !names.is_empty() {
-                let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-                text.push_str(&format!("  {title}: {}\n", names.join(", ")));
-            }
-        };
-        let places: Vec<_> = self.trace.iter().map(|(at, _)| at.to_string()).collect();
-        let widest = places.iter().map(|place| place.chars().count()).max().unwrap_or_default();
-        let calls = places.iter().zip(&self.trace);
-        let calls: Vec<_> = calls.map(|(place, (_, what))| format!("{place:widest$}  {what}")).collect();
-        list(text, "last output", &self.evidence);
-        list(text, "called from", &calls);
-        names(text, "failed in the same way", &self.alike);
-        names(text, "cancelled because of it", &self.cancelled);
-        for other in &self.others {
-            text.push_str(&format!("\n  branch `{}` failed as well:\n", other.branch));
-            text.push_str(&other.render(colour, width));
         }
     }
 }
@@ -147,12 +88,6 @@ impl From<Failure> for Diagnostic {
         };
         diagnostic.marks.extend(failure.excerpt.map(Mark::from));
         diagnostic
-    }
-}
-
-impl From<Excerpt> for Mark {
-    fn from(excerpt: Excerpt) -> Self {
-        Self { file: excerpt.file, text: excerpt.text, span: excerpt.span, label: Some(excerpt.label) }
     }
 }
 
@@ -256,10 +191,8 @@ impl Diagnostic {
     pub(super) fn mark_position(&mut self, sources: &Sources) {
         let Some(position) = self.position.as_ref().filter(|position| position.line > 0) else { return };
         let Some(source) = sources.get(&sources.key_of(position)) else { return };
-        let span = word_at(&source.text, position.line, position.column);
         let label = (!self.branch.is_empty()).then(|| format!("in branch `{}`", self.branch));
-        let mark = Mark { file: source.display.to_string(), text: source.text, span, label };
-        self.marks.push(mark);
+        self.marks.push(Mark::word(&source, position, label));
     }
 
     /// Makes a list of the branches that failed just as this one did.
@@ -305,86 +238,4 @@ pub(super) fn compile(sources: &Sources, error: &CompileError) -> Diagnostic {
     };
     diagnostic.mark_position(sources);
     diagnostic
-}
-
-/// Byte offset and length of the word or string that begins at a line and
-/// column, both from 1, the column in characters.
-fn word_at(text: &str, line: usize, column: usize) -> (usize, usize) {
-    let start: usize = text.split_inclusive('\n').take(line - 1).map(str::len).sum();
-    let this = text[start..].lines().next().unwrap_or_default();
-    let column = this.char_indices().nth(column.saturating_sub(1)).map_or(this.len(), |(i, _)| i);
-    let rest = &this[column..];
-    let length = match rest.chars().next() {
-        Some(quote @ ('"' | '`' | '\'')) => rest[1..].find(quote).map_or(rest.len(), |end| end + 2),
-        Some(first) => {
-            let word = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
-            word.max(first.len_utf8())
-        }
-        None => 0,
-    };
-    (start + column, length)
-}
-
-/// A diagnostic as miette wants to see it, at one of its marks.
-struct View<'a> {
-    diagnostic: &'a Diagnostic,
-    mark: Option<&'a Mark>,
-    main: bool,
-}
-
-impl fmt::Debug for View<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.diagnostic.fmt(f)
-    }
-}
-
-impl fmt::Display for View<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.main {
-            return f.write_str("in this file");
-        }
-        f.write_str(&self.diagnostic.message)?;
-        self.diagnostic.causes.iter().try_for_each(|cause| write!(f, "\ncaused by: {cause}"))
-    }
-}
-
-impl std::error::Error for View<'_> {}
-
-impl miette::Diagnostic for View<'_> {
-    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.diagnostic
-            .hint
-            .as_ref()
-            .filter(|_| self.main)
-            .map(|hint| Box::new(hint) as Box<dyn fmt::Display>)
-    }
-
-    fn source_code(&self) -> Option<&dyn SourceCode> {
-        self.mark.map(|mark| mark as &dyn SourceCode)
-    }
-
-    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let mark = self.mark?;
-        Some(Box::new(std::iter::once(LabeledSpan::new(mark.label.clone(), mark.span.0, mark.span.1))))
-    }
-}
-
-impl SourceCode for Mark {
-    fn read_span<'a>(
-        &'a self,
-        span: &miette::SourceSpan,
-        before: usize,
-        after: usize,
-    ) -> Result<Box<dyn miette::SpanContents<'a> + 'a>, miette::MietteError> {
-        let contents = self.text.as_ref().read_span(span, before, after)?;
-        let named = miette::MietteSpanContents::new_named(
-            self.file.clone(),
-            contents.data(),
-            *contents.span(),
-            contents.line(),
-            contents.column(),
-            contents.line_count(),
-        );
-        Ok(Box::new(named))
-    }
 }

@@ -253,3 +253,40 @@ impl Known<'_> {
 fn declared_as(function: &ScriptFnMetadata<'_>) -> String {
     format!("it is declared as {}({})", function.name, function.params.join(", "))
 }
+
+#[cfg(test)]
+mod tests {
+    use rhai::Position;
+
+    use super::*;
+
+    #[test]
+    fn speaks_the_language_of_recipes() {
+        let at = Position::NONE;
+        let cases = [
+            (
+                EvalAltResult::ErrorFunctionNotFound("anon$ab (i64)".into(), at),
+                "a closure was called with 1 argument",
+            ),
+            (
+                EvalAltResult::ErrorFunctionNotFound("anon$ab ()".into(), at),
+                "a closure was called with 0 arguments",
+            ),
+            (
+                EvalAltResult::ErrorFunctionNotFound("- (&str | ImmutableString | String, i64)".into(), at),
+                "`-` does not work on (string, int)",
+            ),
+            (
+                EvalAltResult::ErrorDotExpr(
+                    "Unknown property 'urll' - a getter is not registered for type 'Redis'".into(),
+                    at,
+                ),
+                "a Redis has no property `urll`",
+            ),
+            (EvalAltResult::ErrorArithmetic("Division by zero: 1 / 0".into(), at), "division by zero: 1 / 0"),
+        ];
+        for (error, expected) in cases {
+            assert_eq!(message(&error), expected);
+        }
+    }
+}

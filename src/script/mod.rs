@@ -23,6 +23,7 @@ mod malformed;
 pub(crate) mod parallel;
 pub mod primitive;
 mod register;
+mod render;
 mod resolver;
 mod snapshot;
 pub mod sources;

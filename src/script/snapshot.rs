@@ -33,3 +33,44 @@ fn unshare(value: &Dynamic) -> Dynamic {
         value
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rhai::{Engine, EvalAltResult};
+
+    use super::*;
+
+    fn call(script: &str, count: usize) -> Vec<Result<Dynamic, Box<EvalAltResult>>> {
+        let engine = Engine::new();
+        let ast = engine.compile(script).unwrap();
+        let closure = engine.eval_ast::<FnPtr>(&ast).unwrap();
+        (0..count).map(|_| snapshot(&closure).call(&engine, &ast, ())).collect()
+    }
+
+    #[test]
+    fn each_snapshot_starts_from_the_captured_value() {
+        let results = call("let list = [1]; || { let mine = list; mine.push(2); mine.len() }", 2);
+        for result in results {
+            assert_eq!(result.unwrap().as_int().unwrap(), 2);
+        }
+    }
+
+    #[test]
+    fn captures_are_read_only_at_any_depth() {
+        for script in [
+            "let n = 1; || { n += 1; }",
+            "let list = [1]; || { list.push(2); }",
+            "let n = 1; let add = || { n += 1; }; || add.call()",
+            "let n = 1; let tools = #{ list: [|| { n += 1; }] }; || tools.list[0].call()",
+        ] {
+            let error = call(script, 1).remove(0).unwrap_err();
+            let inner = error.unwrap_inner();
+            let read_only = matches!(
+                inner,
+                EvalAltResult::ErrorAssignmentToConstant(..)
+                    | EvalAltResult::ErrorNonPureMethodCallOnConstant(..)
+            );
+            assert!(read_only && !inner.position().is_none(), "{script}: {inner:?}");
+        }
+    }
+}

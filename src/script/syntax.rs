@@ -113,3 +113,15 @@ fn walk(ast: &AST, visit: &mut dyn FnMut(&ASTNode)) {
         true
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::names;
+
+    #[test]
+    fn finds_names_outside_of_comments_strings_and_calls() {
+        let text = "let port = 80; // of the server\nfn run(host) { print(\"host name\" + `${port}`) }";
+        assert_eq!(names(text), ["let", "port", "fn", "host"]);
+        assert_eq!(names("\"not closed"), Vec::<&str>::new());
+    }
+}
