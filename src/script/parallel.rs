@@ -109,9 +109,9 @@ impl<'a> Group<'a> {
                     break;
                 }
                 let stack = thread::Builder::new().stack_size(STACK);
-                let started = Slots::take().and_then(|slot| {
+                let started = Place::take().and_then(|place| {
                     stack
-                        .spawn_scoped(scope, || self.drain(slot))
+                        .spawn_scoped(scope, || self.drain(place))
                         .map(drop)
                         .map_err(|error| error.to_string())
                 });
@@ -130,7 +130,7 @@ impl<'a> Group<'a> {
         self.collect()
     }
 
-    fn drain(&self, _slot: Slots) {
+    fn drain(&self, _place: Place) {
         loop {
             let i = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(work) = self.work.get(i) else { return };
@@ -210,9 +210,9 @@ pub(super) fn run_branch(
 }
 
 /// A place among [`MOST_BRANCHES`], given back when dropped.
-pub(super) struct Slots(());
+pub(super) struct Place(());
 
-impl Slots {
+impl Place {
     pub(super) fn take() -> Result<Self, String> {
         if RUNNING.fetch_add(1, Ordering::Relaxed) >= MOST_BRANCHES {
             RUNNING.fetch_sub(1, Ordering::Relaxed);
@@ -222,7 +222,7 @@ impl Slots {
     }
 }
 
-impl Drop for Slots {
+impl Drop for Place {
     fn drop(&mut self) {
         RUNNING.fetch_sub(1, Ordering::Relaxed);
     }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::call::{Call, Started, finish_step, is_cancelled, one_line};
 use super::host::STACK;
-use super::parallel::{Slots, run_branch};
+use super::parallel::{Place, run_branch};
 use super::snapshot::snapshot;
 use crate::run::event::StepKind;
 use crate::run::{Failure, Kind, StepId};
@@ -56,6 +56,8 @@ impl Task {
         name: String,
         closure: &FnPtr,
     ) -> Result<Self, Box<EvalAltResult>> {
+        // Before anything is told, so that a refused task was never begun.
+        let place = Place::take().map_err(|why| refused(call, &why))?;
         let parent = &call.branch;
         let path = parent.path_of(&name);
         let started =
@@ -75,11 +77,10 @@ impl Task {
         let stored = context.store_data();
         let (call, this) = (call.clone(), task.clone());
         let sequential = parent.host.sequential;
-        let slot = Slots::take().map_err(|why| refused(&call, &why))?;
         let parent_tasks = parent.tasks.clone();
         let refusing = call.clone();
         let thread = thread::Builder::new().stack_size(STACK).spawn(move || {
-            let _slot = slot;
+            let _place = place;
             let engine = branch.host.engine.clone();
             #[expect(deprecated, reason = "as above")]
             let context = stored.create_context(&engine);
