@@ -15,6 +15,15 @@ use crate::script::{Diagnostic, Program, workspace_of};
 use crate::{exit, settings};
 
 pub(super) fn run(args: &RunArgs) -> Done {
+    let done = set_up(args);
+    if let Err(failure) = &done {
+        // Told on standard error by the caller; programs read the other one.
+        print_failed(args, &Diagnostic::from(failure.clone()).render(false, 100))?;
+    }
+    done
+}
+
+fn set_up(args: &RunArgs) -> Done {
     let began = Instant::now();
     quieten_panics();
     let workspace = workspace_of(&args.recipe);
@@ -45,13 +54,19 @@ pub(super) fn run(args: &RunArgs) -> Done {
 /// A recipe that is wrong before it runs.
 fn refuse(args: &RunArgs, problems: &[Diagnostic]) -> Done {
     problems.iter().for_each(terminal::show);
-    if args.output == Output::Json {
-        let error: String = problems.iter().map(|problem| problem.render(false, 100)).collect();
-        terminal::print_json(&serde_json::json!({
-            "run_id": null, "recipe": args.recipe, "outcome": Outcome::Failed, "steps": [], "outputs": {}, "error": error,
-        }))?;
-    }
+    let error: String = problems.iter().map(|problem| problem.render(false, 100)).collect();
+    print_failed(args, &error)?;
     Ok(exit::USAGE)
+}
+
+/// What programs are told of a run that did not begin.
+fn print_failed(args: &RunArgs, error: &str) -> Result<(), Failure> {
+    if args.output != Output::Json {
+        return Ok(());
+    }
+    terminal::print_json(&serde_json::json!({
+        "run_id": null, "recipe": args.recipe, "outcome": Outcome::Failed, "steps": [], "outputs": {}, "error": error,
+    }))
 }
 
 fn report(args: &RunArgs, ended: &Ended) -> Result<(), Failure> {
