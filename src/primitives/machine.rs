@@ -132,15 +132,15 @@ async fn sh(call: Call, args: Arguments) -> Done {
     let running = environment.children.run(&command, |stream, line| call.step.output(stream, line));
     let finished = match args.duration("timeout") {
         None => running.await,
-        Some(limit) => match tokio::time::timeout(limit, running).await {
-            Ok(finished) => finished,
-            Err(_) => {
+        Some(limit) => {
+            let Ok(finished) = tokio::time::timeout(limit, running).await else {
                 // Stopped for good before a `retry` runs it again.
                 environment.children.settle().await;
                 let what = format!("the command did not end within {} and was stopped", show(limit));
                 return Err(Failure::new(Kind::Timeout, what));
-            }
-        },
+            };
+            finished
+        }
     };
     let finished = finished.map_err(|error| {
         let at = command.cwd.as_deref().unwrap_or(Path::new(".")).display();
