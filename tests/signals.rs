@@ -100,7 +100,7 @@ fn after_a_third_signal_the_supervisor_cleans_up() {
     live.signal(Signal::SIGHUP);
     let code = live.end().code;
     assert!([129, 130].contains(&code), "{code}: it leaves at once, or was done before");
-    eventually("everything is gone", || !runs(pid) && is_empty(&sandbox));
+    eventually("everything is gone", || !runs(pid) && is_empty(&sandbox) && sandbox.processes().is_empty());
     sandbox.assert_nothing_left();
 }
 
@@ -112,7 +112,7 @@ fn a_killed_recipe_leaves_its_environment_to_the_supervisor() {
     let run = live.run_id();
     live.signal(Signal::SIGKILL);
     live.end().exits(128 + 9);
-    eventually("everything is gone", || !runs(pid) && is_empty(&sandbox));
+    eventually("everything is gone", || !runs(pid) && is_empty(&sandbox) && sandbox.processes().is_empty());
     sandbox.assert_nothing_left();
 
     assert_eq!(sandbox.runs()[0]["state"], "died");

@@ -1,15 +1,17 @@
 //! Environments of earlier runs: how they stand, and taking them down.
 
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tokio::sync::mpsc::unbounded_channel;
 
 use super::clear::clear;
 use crate::run::child::Guard;
 use crate::run::folder::{Facts, State};
+use crate::run::scratch::MARK_VARIABLE;
 use crate::run::{Failure, Kind, RunFolder};
 use crate::supervise::{ProcessId, Supervisor, socket_path};
 
@@ -92,24 +94,24 @@ pub(super) async fn take_down(folder: &RunFolder, facts: &Facts) -> Result<(), F
 }
 
 /// Lets the supervisor end the commands of this process, should it die.
-pub(super) fn guard(supervisor: &Supervisor) -> Box<dyn Guard> {
-    struct Queue(tokio::sync::mpsc::UnboundedSender<(bool, ProcessId)>);
-    impl Guard for Queue {
-        fn guard(&self, leader: ProcessId) {
-            let _ = self.0.send((true, leader));
+pub(super) fn guard(supervisor: &Supervisor, scratch: &Path) -> Box<dyn Guard> {
+    struct Supervised {
+        supervisor: Supervisor,
+        scratch: String,
+    }
+    #[async_trait]
+    impl Guard for Supervised {
+        fn mark(&self) -> (&str, &str) {
+            (MARK_VARIABLE, &self.scratch)
+        }
+        async fn guard(&self, leader: ProcessId) {
+            // Without a supervisor there is nobody left to tell.
+            let _ = self.supervisor.guard(leader).await;
         }
         fn unguard(&self, leader: ProcessId) {
-            let _ = self.0.send((false, leader));
+            let supervisor = self.supervisor.clone();
+            tokio::spawn(async move { supervisor.unguard(leader).await });
         }
     }
-    let (queue, mut orders) = unbounded_channel();
-    let supervisor = supervisor.clone();
-    // One task, so that an order never overtakes its opposite.
-    tokio::spawn(async move {
-        while let Some((guard, leader)) = orders.recv().await {
-            // Without a supervisor there is nobody left to tell.
-            let _ = if guard { supervisor.guard(leader).await } else { supervisor.unguard(leader).await };
-        }
-    });
-    Box::new(Queue(queue))
+    Box::new(Supervised { supervisor: supervisor.clone(), scratch: scratch.display().to_string() })
 }

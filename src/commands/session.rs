@@ -185,7 +185,7 @@ impl Session<'_> {
         let exe = std::env::current_exe().map_err(unwritable)?;
         let supervisor = Supervisor::start(&exe, &scratch).await.map_err(broken)?;
         let children = stop.children();
-        children.set_guard(environment::guard(&supervisor));
+        children.set_guard(environment::guard(&supervisor, &scratch));
         let local = Local::new(
             supervisor.clone(),
             scratch,

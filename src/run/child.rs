@@ -14,6 +14,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -100,9 +101,13 @@ pub fn exit_code(status: ExitStatus) -> i32 {
 }
 
 /// Ends process groups when this process is killed; the supervisor does it.
+#[async_trait]
 pub trait Guard: Send + Sync {
-    /// From now on the group of this leader dies with this process.
-    fn guard(&self, leader: ProcessId);
+    /// A variable for the environment of every child, by which even those are
+    /// found that no group leads to any more.
+    fn mark(&self) -> (&str, &str);
+    /// Returns when the group of this leader dies with this process.
+    async fn guard(&self, leader: ProcessId);
     /// The group is over.
     fn unguard(&self, leader: ProcessId);
 }
@@ -149,7 +154,7 @@ impl Children {
         command: &Command,
         mut line: impl FnMut(Stream, &str) + Send,
     ) -> std::io::Result<Finished> {
-        let mut child = self.spawn(command)?;
+        let mut child = self.spawn(command).await?;
         let (stdout, stderr) = child.pipes();
         let (mut stdout, mut stderr) = (Output::new(stdout), Output::new(stderr));
         let status = loop {
@@ -181,7 +186,7 @@ impl Children {
         Ok(Finished { status, stdout: stdout.text(), stderr: stderr.text(), left_processes })
     }
 
-    fn spawn(&self, command: &Command) -> std::io::Result<Running> {
+    async fn spawn(&self, command: &Command) -> std::io::Result<Running> {
         let mut process = tokio::process::Command::new(&command.program);
         if command.only_env {
             process.env_clear();
@@ -193,6 +198,10 @@ impl Children {
             .stdin(if command.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        if let Some(guard) = self.guard.get() {
+            let (name, value) = guard.mark();
+            process.env(name, value);
+        }
         if let Some(cwd) = &command.cwd {
             process.current_dir(cwd);
         }
@@ -203,16 +212,19 @@ impl Children {
         tracing::debug!(program = ?command.program, pid = child.id(), "started");
         let group = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default();
         let leader = ProcessId::of(group);
-        if let (Some(guard), Some(leader)) = (self.guard.get(), leader) {
-            guard.guard(leader);
-        }
         if let (Some(mut stdin), Some(text)) = (child.stdin.take(), command.stdin.clone()) {
             tokio::spawn(async move {
                 // A child that does not read its input is its own business.
                 let _ = tokio::io::AsyncWriteExt::write_all(&mut stdin, text.as_bytes()).await;
             });
         }
-        Ok(Running { child: Some(child), group, leader, children: self.clone() })
+        // Made before there is anything to wait for: from here on it is ended
+        // when it is dropped.
+        let running = Running { child: Some(child), group, leader, children: self.clone() };
+        if let (Some(guard), Some(leader)) = (self.guard.get(), leader) {
+            guard.guard(leader).await;
+        }
+        Ok(running)
     }
 
     fn unguard(&self, leader: Option<ProcessId>) {
