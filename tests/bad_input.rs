@@ -182,3 +182,28 @@ fn runs_that_do_not_exist() {
     sandbox.recipe(["ls"]).success().says(&["no environment is up"]);
     sandbox.recipe(["env", "../../etc"]).exits(1).says(&["there is no run"]);
 }
+
+#[test]
+fn programs_are_told_of_runs_that_do_not_begin() {
+    let sandbox = Sandbox::with("print(1);").file("wrong.rhai", "let x = ;").file("file", "");
+    let told = |args: &[&str], state: Option<&str>| {
+        let mut command = sandbox.command(["run", "--output", "json"].iter().chain(args));
+        if let Some(state) = state {
+            command.env("RECIPE_STATE_DIR", sandbox.path().join(state));
+        }
+        let output = command.output().unwrap();
+        let summary: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one object");
+        assert_eq!(summary["outcome"], "failed", "{summary:#}");
+        (output.status.code(), summary["error"].as_str().expect("a text").to_owned())
+    };
+    for (args, state, code, error) in [
+        (["none.rhai"].as_slice(), None, 2, "there is no file"),
+        (&["wrong.rhai"], None, 2, "wrong.rhai:1"),
+        (&["recipe.rhai", "--target", "moon"], None, 3, "moon"),
+        (&["recipe.rhai", "--set", "a=1"], None, 2, "no parameter `a`"),
+        (&["recipe.rhai"], Some("file/below"), 3, "cannot be written"),
+    ] {
+        let (found, text) = told(args, state);
+        assert!(found == Some(code) && text.contains(error), "{args:?}: {found:?} {text}");
+    }
+}
