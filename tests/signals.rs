@@ -42,6 +42,8 @@ fn initdb_that_is_stopped_leaks_no_shared_memory() {
         let text = std::fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
         Some(text.lines().nth(6)?.split_whitespace().nth(1)?.to_owned())
     };
+    // From now on the next server is the one that a signal would simply end.
+    live.says("creating configuration files");
     eventually("the bootstrap server has shared memory", || segment().is_some());
     let segment = segment();
     live.signal(Signal::SIGINT);
