@@ -104,9 +104,9 @@ pub(super) fn guard(supervisor: &Supervisor, scratch: &Path) -> Box<dyn Guard> {
         fn mark(&self) -> (&str, &str) {
             (MARK_VARIABLE, &self.scratch)
         }
-        async fn guard(&self, leader: ProcessId) {
+        async fn guard(&self, leader: ProcessId, ends_its_children: bool) {
             // Without a supervisor there is nobody left to tell.
-            let _ = self.supervisor.guard(leader).await;
+            let _ = self.supervisor.guard(leader, ends_its_children).await;
         }
         fn unguard(&self, leader: ProcessId) {
             let supervisor = self.supervisor.clone();

@@ -109,8 +109,9 @@ pub trait Guard: Send + Sync {
     /// A variable for the environment of every child, by which even those are
     /// found that no group leads to any more.
     fn mark(&self) -> (&str, &str);
-    /// Returns when the group of this leader dies with this process.
-    async fn guard(&self, leader: ProcessId);
+    /// Returns when the group of this leader dies with this process. One that
+    /// `ends_its_children` is asked alone.
+    async fn guard(&self, leader: ProcessId, ends_its_children: bool);
     /// The group is over.
     fn unguard(&self, leader: ProcessId);
 }
@@ -231,7 +232,7 @@ impl Children {
             children: self.clone(),
         };
         if let (Some(guard), Some(leader)) = (self.guard.get(), leader) {
-            guard.guard(leader).await;
+            guard.guard(leader, command.ends_its_children).await;
         }
         Ok(running)
     }

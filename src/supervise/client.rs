@@ -193,13 +193,14 @@ impl Supervisor {
     }
 
     /// Has the supervisor end a process group that this process has started,
-    /// should this process die. Its leader must not be reaped before
-    /// [`Self::unguard`].
+    /// should this process die. A leader that `ends_its_children` is asked
+    /// alone, and the others are killed only if it does not. Its leader must
+    /// not be reaped before [`Self::unguard`].
     ///
     /// # Errors
     /// None of its own.
-    pub async fn guard(&self, leader: ProcessId) -> Result<(), SupervisorError> {
-        self.tell(Request::Guard { leader }).await
+    pub async fn guard(&self, leader: ProcessId, ends_its_children: bool) -> Result<(), SupervisorError> {
+        self.tell(Request::Guard { leader, ends_its_children }).await
     }
 
     /// Takes [`Self::guard`] back.

@@ -30,6 +30,8 @@ pub(super) const KILL_WAIT: Duration = Duration::from_secs(10);
 /// What is left of a grace once the owner has died: nobody waits for a tidy
 /// end any more, but most programs end at once when asked.
 const ABANDONED_GRACE: Duration = Duration::from_millis(50);
+/// The same for a process that would leave something behind if it were killed.
+const CAREFUL_GRACE: Duration = Duration::from_secs(2);
 
 /// A started process; kept after its end, for the status.
 pub(super) struct Child {
@@ -275,19 +277,35 @@ pub(super) fn kill_trees(mut found: Vec<ProcessId>) {
     tree.into_iter().for_each(kill_process);
 }
 
+/// A process group that the owner has started itself.
+#[derive(Clone, Copy)]
+pub(super) struct Guarded {
+    pub leader: ProcessId,
+    pub ends_its_children: bool,
+}
+
 /// Ends a group of the owner's: asks, kills soon after, and waits until it is
 /// gone, but not for long: it is for others to reap.
-pub(super) async fn end_guarded(leader: ProcessId) {
-    for signal in [signal::Signal::SIGTERM, signal::Signal::SIGKILL] {
-        if has_group(leader) {
-            let _ = killpg(Pid::from_raw(leader.pid), signal);
-            let gone = async {
-                while has_group(leader) {
-                    sleep(Duration::from_millis(2)).await;
-                }
-            };
-            let _ = timeout(ABANDONED_GRACE, gone).await;
-        }
+pub(super) async fn end_guarded(Guarded { leader, ends_its_children }: Guarded) {
+    let group = Pid::from_raw(leader.pid);
+    let gone = |grace| {
+        timeout(grace, async {
+            while has_group(leader) {
+                sleep(Duration::from_millis(2)).await;
+            }
+        })
+    };
+    if ends_its_children {
+        // What it would leave behind when killed is worth a longer wait.
+        signal_process(leader, signal::Signal::SIGTERM);
+        let _ = gone(CAREFUL_GRACE).await;
+    } else if has_group(leader) {
+        let _ = killpg(group, signal::Signal::SIGTERM);
+        let _ = gone(ABANDONED_GRACE).await;
+    }
+    if has_group(leader) {
+        let _ = killpg(group, signal::Signal::SIGKILL);
+        let _ = gone(ABANDONED_GRACE).await;
     }
 }
 

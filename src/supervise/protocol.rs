@@ -68,6 +68,9 @@ pub enum Request {
     Guard {
         /// The group's leader.
         leader: ProcessId,
+        /// Whether it is asked alone to end, and has time to end the others.
+        #[serde(default)]
+        ends_its_children: bool,
     },
     /// Take a [`Request::Guard`] back. Send it before the leader is reaped.
     Unguard {

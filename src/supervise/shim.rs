@@ -33,7 +33,7 @@ use super::clients::{ClientId, Clients};
 use super::failure::Failure;
 use super::identity::ProcessId;
 use super::ports::Ports;
-use super::process::{self, Child, Reaped};
+use super::process::{self, Child, Guarded, Reaped};
 use super::protocol::{Call, Message, Ready, Reply, Request, Spawn, Status, VERSION};
 use super::socket_path;
 
@@ -43,7 +43,7 @@ pub(super) struct Shim {
     pub(super) process: ProcessId,
     /// In order of start; an ended one stays until its name is used again.
     pub(super) children: RefCell<Vec<Rc<Child>>>,
-    pub(super) guarded: RefCell<Vec<ProcessId>>,
+    pub(super) guarded: RefCell<Vec<Guarded>>,
     /// Everything is to be stopped.
     pub(super) ending: CancellationToken,
     /// The same, because the owner died: nobody waits for a tidy end.
@@ -263,12 +263,12 @@ impl Shim {
                 self.ports.borrow_mut().release(port);
                 Reply::Done
             }
-            Request::Guard { leader } => {
-                self.guarded.borrow_mut().push(leader);
+            Request::Guard { leader, ends_its_children } => {
+                self.guarded.borrow_mut().push(Guarded { leader, ends_its_children });
                 Reply::Done
             }
             Request::Unguard { leader } => {
-                self.guarded.borrow_mut().retain(|guarded| *guarded != leader);
+                self.guarded.borrow_mut().retain(|guarded| guarded.leader != leader);
                 Reply::Done
             }
             Request::Status => Reply::Status(Status {

@@ -55,7 +55,7 @@ async fn as_owner() {
         .spawn()
         .expect("sh is everywhere");
     let leader = ProcessId::of(guarded.id().cast_signed()).expect("it runs");
-    supervisor.guard(leader).await.expect("it answers");
+    supervisor.guard(leader, false).await.expect("it answers");
     // From now on the owner may be killed.
     let mut go = guarded.stdin.take().expect("it is piped");
     writeln!(go, "go").expect("it reads");
