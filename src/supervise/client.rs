@@ -249,6 +249,14 @@ impl Supervisor {
     /// gone then.
     pub async fn gone(&self) {
         self.connection.gone().await;
+        // The connection closes a moment before the process is gone, and no
+        // event tells those of the latter who are not its parent.
+        let over = async {
+            while self.process().is_alive() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(1), over).await;
     }
 
     async fn tell(&self, request: Request) -> Result<(), SupervisorError> {
