@@ -33,6 +33,29 @@ fn during_initdb() {
 }
 
 #[test]
+fn initdb_that_is_stopped_leaks_no_shared_memory() {
+    let sandbox = Sandbox::with(POSTGRES);
+    let mut live = sandbox.start(&["--rm"]);
+    let data = sandbox.scratch().join(format!("recipe-{}/postgres/data", live.run_id()));
+    // Its seventh line has the key and the id of the segment.
+    let segment = || {
+        let text = std::fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+        Some(text.lines().nth(6)?.split_whitespace().nth(1)?.to_owned())
+    };
+    // From now on the next server is the one that a signal would simply end.
+    live.says("creating configuration files");
+    eventually("the bootstrap server has shared memory", || segment().is_some());
+    let segment = segment();
+    live.signal(Signal::SIGINT);
+    live.end().exits(130);
+    sandbox.assert_failed_cleanly();
+    let segments = std::process::Command::new("ipcs").arg("-m").output().unwrap();
+    let segments = String::from_utf8(segments.stdout).unwrap();
+    let left = segments.lines().find(|line| line.split_whitespace().nth(1) == segment.as_deref());
+    assert_eq!(left, None);
+}
+
+#[test]
 fn during_a_migration() {
     let script = format!("{POSTGRES}migrate(pg, \"slow\");");
     interrupted(&script, Signal::SIGTERM, |live| live.waits_for("001_slow.sql"));

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use tokio::process::Child;
 use tokio_util::sync::CancellationToken;
@@ -49,6 +49,9 @@ pub struct Command {
     pub user: Option<(u32, u32)>,
     /// Text for its standard input; empty when none.
     pub stdin: Option<String>,
+    /// Whether it is asked alone to end, and its children end by themselves
+    /// after it; else its whole group is asked, and killed after it.
+    pub ends_its_children: bool,
 }
 
 /// What a child left.
@@ -220,7 +223,13 @@ impl Children {
         }
         // Made before there is anything to wait for: from here on it is ended
         // when it is dropped.
-        let running = Running { child: Some(child), group, leader, children: self.clone() };
+        let running = Running {
+            child: Some(child),
+            group,
+            leader,
+            ends_its_children: command.ends_its_children,
+            children: self.clone(),
+        };
         if let (Some(guard), Some(leader)) = (self.guard.get(), leader) {
             guard.guard(leader).await;
         }
@@ -233,10 +242,26 @@ impl Children {
         }
     }
 
-    async fn terminate(self, mut child: Child, group: i32, leader: Option<ProcessId>) {
-        signal_group(group, Signal::SIGTERM);
+    async fn terminate(
+        self,
+        mut child: Child,
+        group: i32,
+        leader: Option<ProcessId>,
+        ends_its_children: bool,
+    ) {
+        if ends_its_children {
+            let _ = kill(Pid::from_raw(group), Signal::SIGTERM);
+        } else {
+            signal_group(group, Signal::SIGTERM);
+        }
+        let over = async {
+            let _ = child.wait().await;
+            if ends_its_children {
+                dissolved(group).await;
+            }
+        };
         tokio::select! {
-            _ = child.wait() => {}
+            () = over => {}
             () = tokio::time::sleep(GRACE) => {}
             () = self.kill.cancelled() => {}
         }
@@ -252,6 +277,7 @@ struct Running {
     child: Option<Child>,
     group: i32,
     leader: Option<ProcessId>,
+    ends_its_children: bool,
     children: Children,
 }
 
@@ -287,7 +313,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         if let Some(child) = self.child.take() {
             let children = self.children.clone();
-            let work = children.clone().terminate(child, self.group, self.leader);
+            let work = children.clone().terminate(child, self.group, self.leader, self.ends_its_children);
             children.ending.spawn(work);
         }
     }

@@ -1,5 +1,5 @@
 //! The journal of a run: what it made, written down before it is made, so that
-//! whatever dies, the next `down` or `gc` knows what to look for.
+//! whatever dies, the next `down` knows what to look for.
 
 use std::fs::File;
 use std::io::{self, Write};

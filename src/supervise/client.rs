@@ -65,7 +65,7 @@ pub enum SupervisorError {
         pid: i32,
     },
     /// It ended while it was needed.
-    #[error("the supervisor (pid {pid}) is gone{how}; `recipe gc` removes what it left")]
+    #[error("the supervisor (pid {pid}) is gone{how}; `recipe down` removes what it left")]
     Gone {
         /// Its pid.
         pid: i32,

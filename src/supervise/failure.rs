@@ -97,7 +97,7 @@ pub enum Failure {
         reason: String,
     },
     /// Every port of the range is taken.
-    #[error("no free port on 127.0.0.1 from {first} to {last}; end some runs with `recipe gc`")]
+    #[error("no free port on 127.0.0.1 from {first} to {last}; take some runs down with `recipe down`")]
     NoPort {
         /// First port of the range.
         first: u16,

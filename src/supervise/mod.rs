@@ -10,7 +10,7 @@
 //! | SIGKILL to | processes | run directory |
 //! |---|---|---|
 //! | the owner | all stopped, by their policies in short | removed |
-//! | the supervisor | its children get a signal from the kernel (Linux) | stays, for `gc` |
+//! | the supervisor | its children get a signal from the kernel (Linux) | stays, for `recipe down` |
 //!
 //! The supervisor has one thread, is the leader of its own session, and adopts
 //! orphaned descendants (Linux), so that daemons cannot slip away. It knows

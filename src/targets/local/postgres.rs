@@ -103,6 +103,8 @@ impl Server<'_> {
             cwd: Some(self.home.clone()),
             user: self.user.map(|user| (user.uid, user.gid)),
             stdin: None,
+            // A signal to the servers that it runs would leak their shared memory.
+            ends_its_children: true,
         };
         let initdb = self.local.children.run(&command, |stream, line| self.step.output(stream, line)).await;
         let removed = std::fs::remove_file(&password_file);
