@@ -123,13 +123,15 @@ fn what_is_no_record_is_refused() {
     let sandbox = Sandbox::with("print(1);\n")
         .file("newer.jsonl", &shop.replacen("\"schema\":1", "\"schema\":2", 1))
         .file("part.jsonl", shop.split_once('\n').unwrap().1)
+        .file("unknown.jsonl", &shop.replacen("step_finished", "step_vanished", 1))
         .file("empty.jsonl", "");
     sandbox.recipe(["report"]).exits(1).says(&["there is no run yet", "recipe run RECIPE"]);
     for (name, code, what) in [
         ("nothing", 1, "there is no run and no file `nothing`"),
-        (".", 1, "the record of the run cannot be read"),
+        (".", 1, "cannot read the record of the run"),
         ("recipe.rhai", 2, "recipe.rhai:1 is not an event of a recorded run"),
         ("newer.jsonl", 2, "newer.jsonl has schema 2, but this recipe reads schema 1"),
+        ("unknown.jsonl", 2, "unknown variant `step_vanished`"),
         ("part.jsonl", 2, "part.jsonl does not begin with the beginning of a run"),
         ("empty.jsonl", 2, "empty.jsonl does not begin with the beginning of a run"),
     ] {

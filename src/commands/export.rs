@@ -46,9 +46,10 @@ fn formless(form: &str) -> Failure {
 
 /// The events of a record.
 pub(super) fn events_of(record: &Path) -> Result<Vec<Event>, Failure> {
-    read(record).map_err(|error| match error {
-        ReadError::File(error) => Failure::new(Kind::Io, "the record of the run cannot be read").cause(error),
-        _ => Failure::new(Kind::Usage, error.to_string()),
+    read(record).map_err(|error| {
+        // What can be read, but is no record, was wrongly named.
+        let kind = if matches!(error, ReadError::File(_)) { Kind::Io } else { Kind::Usage };
+        Failure::new(kind, "the run cannot be reported").cause(error)
     })
 }
 
