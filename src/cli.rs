@@ -54,6 +54,8 @@ pub enum Command {
     Env(RunName),
     /// Show what servers and services have written
     Logs(LogsArgs),
+    /// Show a run again from its record, also one that was killed
+    Report(ReportArgs),
     /// Compile recipes and what they import, without running them
     Check(CheckArgs),
     /// Describe the primitives that recipes can call
@@ -99,6 +101,12 @@ pub struct RunArgs {
     /// Also write the events of the run to this file, a JSON object a line
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
+    /// At the end, write a trace of the run to this file; ui.perfetto.dev shows it
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// At the end, write the steps as JUnit XML to this file
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
     /// What to print on standard output at the end; progress goes to standard error
     #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
     pub output: Output,
@@ -171,6 +179,30 @@ pub struct LogsArgs {
     /// How many lines of each, from the end
     #[arg(short = 'n', long, default_value_t = 100)]
     pub lines: usize,
+}
+
+/// `recipe report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// The run, or a file that --record wrote; the newest run when left out
+    #[arg(value_name = "RUN|FILE")]
+    pub run: Option<String>,
+    /// What to make of it
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text, value_name = "FORMAT")]
+    pub format: ReportFormat,
+}
+
+/// What a run can be made into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// A timeline.
+    Text,
+    /// What `run --output json` prints.
+    Json,
+    /// Chrome trace events, for ui.perfetto.dev.
+    Trace,
+    /// JUnit XML.
+    Junit,
 }
 
 /// `recipe check`.

@@ -6,8 +6,10 @@ mod doc;
 mod down;
 mod env;
 mod environment;
+mod export;
 mod logs;
 mod ls;
+mod report;
 mod run;
 mod session;
 mod status;
@@ -43,6 +45,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::status(&args),
         Command::Env(args) => env::env(&args),
         Command::Logs(args) => logs::logs(&args),
+        Command::Report(args) => report::report(&args),
         Command::Check(args) => check::check(&args),
         Command::Doc(args) => doc::doc(&args),
     };

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::export::Exports;
 use super::session::{Ended, Session};
 use super::{Done, terminal};
 use crate::cli::{Keep, Output, RunArgs};
@@ -38,6 +39,7 @@ fn set_up(args: &RunArgs) -> Done {
     }
     let params = settings::params(args)?;
     settings::check_params(&params, declared_params(&program).as_deref())?;
+    let exports = Exports::open(args)?;
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime =
@@ -47,6 +49,7 @@ fn set_up(args: &RunArgs) -> Done {
     let ended = runtime.block_on(session.run())?;
     // Work that a cancelled branch left behind must not hold the process up.
     runtime.shutdown_background();
+    exports.write(&ended.folder.events());
     report(args, &ended)?;
     Ok(code(&ended))
 }

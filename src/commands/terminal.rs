@@ -21,9 +21,18 @@ pub(super) fn show(diagnostic: &Diagnostic) {
     anstream::eprintln!("{}", diagnostic.render(colour(), columns().min(110)).trim_end());
 }
 
-/// Writes text to standard output. A reader who has gone away is no error.
+/// Writes text to standard output as it is.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
-    let mut stdout = std::io::stdout().lock();
+    print_to(std::io::stdout().lock(), text)
+}
+
+/// Writes text to standard output, in colours only where they are shown.
+pub(super) fn print_coloured(text: &str) -> Result<(), Failure> {
+    print_to(anstream::stdout().lock(), text)
+}
+
+/// A reader who has gone away is no error.
+fn print_to(mut stdout: impl Write, text: &str) -> Result<(), Failure> {
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Failure::new(Kind::Io, "standard output cannot be written").cause(error))

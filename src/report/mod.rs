@@ -2,7 +2,7 @@
 //! that is kept, and what is made of either at the end.
 //!
 //! ```text
-//!             ┌─> Record ────────> events.jsonl ──read──┐
+//!             ┌─> Record ────────> events.jsonl ──read──┬─> trace, JUnit
 //!  events ────┼─> Plain or Live ─> stderr               │
 //!             └─> Model <───────────────────────────────┘
 //!                   └─> critical path, timeline, summary
@@ -16,6 +16,8 @@ use crate::run::Reporter;
 
 mod critical_path;
 mod frame;
+mod junit;
+mod lanes;
 mod line;
 mod live;
 mod model;
@@ -29,8 +31,10 @@ mod screen;
 mod slack;
 mod summary;
 mod timeline;
+mod trace;
 
 pub use critical_path::{CriticalPath, Segment, sequential_ms};
+pub use junit::junit;
 pub use line::duration;
 pub use live::Live;
 pub use model::{Finished, Message, Model, Progress, Resource, SharedModel, Step, Wait};
@@ -39,6 +43,7 @@ pub use record::{ReadError, Record, read};
 pub use slack::slack_ms;
 pub use summary::{StepSummary, Summary};
 pub use timeline::timeline;
+pub use trace::trace;
 
 /// How much a progress report says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]

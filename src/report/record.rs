@@ -7,7 +7,7 @@ use fs_err::File;
 use serde::Deserialize;
 
 use crate::run::event::SCHEMA;
-use crate::run::{Event, Reporter};
+use crate::run::{Event, EventKind, Reporter};
 
 /// Writes each event as a line.
 ///
@@ -55,17 +55,23 @@ pub enum ReadError {
         #[source]
         source: serde_json::Error,
     },
-    /// The record was written by a newer version.
+    /// The record was written by a newer version, or one too old.
     #[error(
-        "{} has schema {found}, newer than schema {SCHEMA} of this recipe; \
-         read it with the version that wrote it, or a later one",
+        "{} has schema {found}, but this recipe reads schema {SCHEMA}; \
+         read it with the version that wrote it",
         .path.display()
     )]
-    Newer {
+    Schema {
         /// The record.
         path: PathBuf,
         /// Its schema.
         found: u32,
+    },
+    /// It lacks the first event of a run.
+    #[error("{} does not begin with the beginning of a run", .path.display())]
+    Headless {
+        /// The record.
+        path: PathBuf,
     },
 }
 
@@ -88,9 +94,9 @@ pub fn read(path: &Path) -> Result<Vec<Event>, ReadError> {
     for (index, line) in content.split_inclusive(|byte| *byte == b'\n').enumerate() {
         if index == 0
             && let Ok(Schema { schema: found }) = serde_json::from_slice(line)
-            && found > SCHEMA
+            && found != SCHEMA
         {
-            return Err(ReadError::Newer { path: path.to_owned(), found });
+            return Err(ReadError::Schema { path: path.to_owned(), found });
         }
         match serde_json::from_slice(line) {
             Ok(event) => events.push(event),
@@ -98,6 +104,9 @@ pub fn read(path: &Path) -> Result<Vec<Event>, ReadError> {
             Err(_) if !line.ends_with(b"\n") => break,
             Err(source) => return Err(ReadError::Line { path: path.to_owned(), line: index + 1, source }),
         }
+    }
+    if !matches!(events.first(), Some(Event { kind: EventKind::RunStarted { .. }, .. })) {
+        return Err(ReadError::Headless { path: path.to_owned() });
     }
     Ok(events)
 }
@@ -162,13 +171,23 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_schema_is_refused() {
+    fn another_schema_is_refused() {
         let (_dir, path) = recorded(&sample::environment());
         let content = fs_err::read_to_string(&path).unwrap();
-        // A newer first line need not be an event that this version knows.
-        let newer = content.replacen("\"schema\":1", "\"schema\":7,\"recipe\":{}", 1);
-        fs_err::write(&path, newer).unwrap();
-        let error = read(&path).unwrap_err().to_string();
-        assert!(error.contains("schema 7, newer than schema 1 of this recipe"), "{error}");
+        for found in [0, 7] {
+            // Another first line need not be an event that this version knows.
+            let other = content.replacen("\"schema\":1", &format!("\"schema\":{found},\"recipe\":{{}}"), 1);
+            fs_err::write(&path, other).unwrap();
+            let error = read(&path).unwrap_err().to_string();
+            assert!(error.contains(&format!("schema {found}, but this recipe reads schema 1")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_record_is_refused() {
+        let (_dir, path) = recorded(&sample::environment()[1..]);
+        assert!(matches!(read(&path), Err(ReadError::Headless { .. })));
+        fs_err::write(&path, "").unwrap();
+        assert!(matches!(read(&path), Err(ReadError::Headless { .. })));
     }
 }

@@ -1,0 +1,101 @@
+//! What a record can be made into, and the files that `recipe run` leaves.
+
+use std::io::Write;
+use std::path::Path;
+
+use fs_err::File;
+
+use super::terminal;
+use crate::cli::{ReportFormat, RunArgs};
+use crate::report::{Model, ReadError, Summary, junit, read, timeline, trace};
+use crate::run::{Event, Failure, Kind};
+
+/// The run in another form, from its events alone; text is coloured.
+pub(super) fn render(format: ReportFormat, events: &[Event]) -> Result<String, Failure> {
+    match format {
+        ReportFormat::Text => Ok(text(&Model::of(events))),
+        ReportFormat::Json => json(&Model::of(events)),
+        ReportFormat::Trace => trace(events).map_err(|error| formless("a trace").cause(error)),
+        ReportFormat::Junit => junit(events).map_err(|error| formless("JUnit XML").cause(error)),
+    }
+}
+
+fn text(model: &Model) -> String {
+    let mut text = timeline(model, terminal::columns());
+    match &model.finished {
+        Some(finished) => {
+            if let Some(error) = &finished.error {
+                text.push_str(&format!("\n{}\n", error.trim_end()));
+            }
+        }
+        None => text.push_str("\n  the record ends before the run did: it was killed, or still goes on\n"),
+    }
+    text
+}
+
+fn json(model: &Model) -> Result<String, Failure> {
+    let error = model.finished.as_ref().and_then(|finished| finished.error.clone());
+    let summary = Summary::new(model, model.outputs.clone(), error);
+    let text = serde_json::to_string_pretty(&summary).map_err(|error| formless("JSON").cause(error))?;
+    Ok(text + "\n")
+}
+
+fn formless(form: &str) -> Failure {
+    Failure::new(Kind::Bug, format!("the run has no form as {form}"))
+}
+
+/// The events of a record.
+pub(super) fn events_of(record: &Path) -> Result<Vec<Event>, Failure> {
+    read(record).map_err(|error| {
+        // What can be read, but is no record, was wrongly named.
+        let kind = if matches!(error, ReadError::File(_)) { Kind::Io } else { Kind::Usage };
+        Failure::new(kind, "the run cannot be reported").cause(error)
+    })
+}
+
+/// Files to be written when a run is over.
+pub(super) struct Exports(Vec<(ReportFormat, File)>);
+
+impl Exports {
+    /// Opens and empties the files that were asked for, so that none is found
+    /// to be out of reach after minutes of work, or is left of an earlier run.
+    pub(super) fn open(args: &RunArgs) -> Result<Self, Failure> {
+        let files = [(ReportFormat::Trace, &args.trace), (ReportFormat::Junit, &args.junit)];
+        let wanted = files.into_iter().filter_map(|(format, path)| Some((format, path.as_ref()?)));
+        let open = |(format, path)| match File::create(path) {
+            Ok(file) => Ok((format, file)),
+            Err(error) => Err(Failure::new(Kind::Usage, "a report of the run cannot be written")
+                .hint("name a file in a folder that exists and can be written")
+                .cause(error)),
+        };
+        wanted.map(open).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Writes them from the record of the run. What keeps it from that is only
+    /// told, for the run is over, with an outcome of its own.
+    pub(super) fn write(self, record: &Path) {
+        let Self(files) = self;
+        if files.is_empty() {
+            return;
+        }
+        match events_of(record) {
+            Ok(events) => files.into_iter().for_each(|(format, file)| {
+                if let Err(failure) = write(file, format, &events) {
+                    warn(&failure);
+                }
+            }),
+            Err(failure) => warn(&failure),
+        }
+    }
+}
+
+fn write(mut file: File, format: ReportFormat, events: &[Event]) -> Result<(), Failure> {
+    let text = render(format, events)?;
+    let written = file.write_all(text.as_bytes());
+    written.map_err(|error| Failure::new(Kind::Io, "its file cannot be written").cause(error))
+}
+
+fn warn(failure: &Failure) {
+    let why = [vec![failure.to_string()], failure.causes()].concat().join(": ");
+    anstream::eprintln!("warning: a report of this run is missing: {why}");
+}
