@@ -5,7 +5,7 @@
 //!             ┌─> Record ────────> events.jsonl ──read──┐
 //!  events ────┼─> Plain or Live ─> stderr               │
 //!             └─> Model <───────────────────────────────┘
-//!                   └─> critical path, timeline, summary
+//!                   └─> critical path, timeline, summary, page of HTML
 //! ```
 //!
 //! Everything on the right works the same from a live run and from a record.
@@ -16,6 +16,7 @@ use crate::run::Reporter;
 
 mod critical_path;
 mod frame;
+mod html;
 mod line;
 mod live;
 mod model;
@@ -31,6 +32,7 @@ mod summary;
 mod timeline;
 
 pub use critical_path::{CriticalPath, Segment, sequential_ms};
+pub use html::html;
 pub use line::duration;
 pub use live::Live;
 pub use model::{Finished, Message, Model, Progress, Resource, SharedModel, Step, Wait};
