@@ -53,9 +53,9 @@ function toolbar(run, view) {
       { class: "buttons" },
       button("Fold", "Fold all", () => view.foldAll(true)),
       button("Unfold", "Unfold all", () => view.foldAll(false)),
-      button("−", "Zoom out (−)", () => view.zoom(1 / 1.6)),
-      button("+", "Zoom in (+)", () => view.zoom(1.6)),
-      button("Fit", "Whole run (0)", () => view.span(0, run.end)),
+      button("−", "− Zoom out", () => view.zoom(1 / 1.6)),
+      button("+", "+ Zoom in", () => view.zoom(1.6)),
+      button("Fit", "Fit the whole run (0)", () => view.span(0, run.end)),
     ),
   );
   return { bar, search };

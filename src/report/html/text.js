@@ -55,7 +55,7 @@ function state(step) {
 
 function sign(step) {
   const { word, sign } = state(step);
-  return el("span", { class: `sign ${word}`, title: word, "aria-hidden": "true" }, sign);
+  return el("span", { class: `sign ${word}`, title: word, role: "img", "aria-label": word }, sign);
 }
 
 /** A step's label with its primitive set apart. */

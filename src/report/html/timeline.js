@@ -118,7 +118,6 @@ class Timeline {
     const { word } = state(step);
     const isChosen = step === this.view.chosen;
     const hasFold = row.children.length > 0 && !this.view.isFiltered;
-    const says = [lane, step.label, word, duration(step.took), step.critical && "on the critical path"];
     const classes = [
       "row",
       step.kind,
@@ -134,7 +133,6 @@ class Timeline {
         id: `row-${step.id}`,
         class: classes.filter(Boolean).join(" "),
         role: "treeitem",
-        "aria-label": says.filter(Boolean).join(", "),
         "aria-level": depth + 1,
         "aria-posinset": row.place,
         "aria-setsize": row.siblings,
@@ -146,13 +144,18 @@ class Timeline {
       el(
         "div",
         { class: "name", style: { "--depth": depth }, title: step.label },
-        el("span", { class: hasFold ? "fold" : "nofold" }, hasFold ? (row.isFolded ? "▸" : "▾") : ""),
+        el(
+          "span",
+          { class: hasFold ? "fold" : "nofold", "aria-hidden": "true" },
+          hasFold ? (row.isFolded ? "▸" : "▾") : "",
+        ),
         sign(step),
         el("span", { class: "label" }, lane && el("span", { class: "lane" }, lane), label(step)),
         row.isFolded && el("span", { class: "count" }, String(count(row))),
       ),
       el("div", { class: "track" }, this.bars(step)),
       el("span", { class: "took" }, duration(step.took)),
+      step.critical && el("span", { class: "unseen" }, "on the critical path"),
     );
   }
 
