@@ -86,6 +86,8 @@ test("a click on a step shows all about it", () =>
     assert.match(await details(page).locator("mark").innerText(), /^sh\("sleep 0.4/);
     await row(page, /short.*sh echo/).click();
     assert.match(await details(page).innerText(), /later would have delayed nothing/);
+    await details(page).getByRole("button", { name: "short" }).click();
+    assert.equal(await row(page, /short.*sh echo/).getAttribute("aria-selected"), "true", "they share a row");
     await details(page).getByRole("button", { name: "2 side by side" }).click();
     assert.equal(await row(page, /2 side by side/).getAttribute("aria-selected"), "true");
     await details(page).getByRole("button", { name: "Close" }).click();

@@ -122,7 +122,11 @@ function rememberChosen(run, view) {
   };
   view.addEventListener("change", ({ detail: what }) => {
     if (what.has("chosen"))
-      history.replaceState(null, "", view.isOpen ? `#step-${view.chosen.id}` : location.pathname);
+      history.replaceState(
+        null,
+        "",
+        view.isOpen ? `#step-${view.chosen.id}` : location.pathname + location.search,
+      );
   });
   addEventListener("hashchange", fromAddress);
   fromAddress();

@@ -58,15 +58,14 @@ function header(run) {
 function figures(run) {
   const ratio = run.sequential_ms / run.setup_ms;
   const cached = run.leaves.filter((step) => step.cache?.hit).length;
-  const isWhole = run.outcome === "succeeded" && !run.sequential;
   const figure = (name, value, note) =>
     el("div", {}, el("dt", {}, name), el("dd", {}, value, note && el("small", {}, note)));
   return el(
     "dl",
     { class: "figures" },
     figure("Set-up", duration(run.setup_ms)),
-    isWhole && figure("One after the other", duration(run.sequential_ms)),
-    isWhole && figure("Speed-up", `${ratio.toFixed(1)} ×`),
+    run.isComparable && figure("One after the other", duration(run.sequential_ms)),
+    run.isComparable && figure("Speed-up", `${ratio.toFixed(1)} ×`),
     run.teardown_ms > 0 && figure("Teardown", duration(run.teardown_ms)),
     figure(
       "Steps",
@@ -81,8 +80,7 @@ function figures(run) {
 /** Two bars: all the work in a row, and the path that it was done in. */
 function comparison(run, view) {
   const parts = run.path.map(([id, from, to]) => ({ step: run.byId.get(id), took: to - from }));
-  const isWhole = run.outcome === "succeeded" && !run.sequential;
-  const longest = Math.max(isWhole ? run.sequential_ms : 0, run.setup_ms) || 1;
+  const longest = Math.max(run.isComparable ? run.sequential_ms : 0, run.setup_ms) || 1;
   const width = (ms) => ({ width: `${(ms / longest) * 100}%` });
   // Too thin to see: drawn as one with its thin neighbours.
   const pieces = [];
@@ -120,17 +118,17 @@ function comparison(run, view) {
     { class: "card comparison", "aria-label": "Where the time went" },
     el("h2", {}, "Where the time went"),
     figures(run),
-    isWhole &&
+    run.isComparable &&
       line("One after the other", run.sequential_ms, [
         el("i", { class: "piece path", style: width(pathMs) }),
         el("i", { class: "piece beside", style: width(beside) }),
       ]),
-    line(isWhole ? "As it ran" : "The run", run.setup_ms, pieces.map(piece)),
+    line(run.isComparable ? "As it ran" : "The run", run.setup_ms, pieces.map(piece)),
     el(
       "p",
       { class: "legend" },
       el("span", { class: "path" }, "critical path"),
-      isWhole && el("span", { class: "beside" }, "done alongside"),
+      run.isComparable && el("span", { class: "beside" }, "done alongside"),
       el("span", { class: "script" }, "between steps"),
     ),
   );

@@ -34,10 +34,15 @@ class Run {
       const only = step.children.length === 1 ? step.children[0] : null;
       const isLane = step.kind === "branch" || step.kind === "task";
       if (isLane && only?.leaf && only.outcome === step.outcome) {
-        return { step: only, lane: step.label, depth, children: [] };
+        return { step: only, lane: step, depth, children: [] };
       }
       return { step, lane: null, depth, children: this.nodes(step.children, depth + 1) };
     });
+  }
+
+  /** Whether it says something to compare the run with its steps in a row. */
+  get isComparable() {
+    return this.outcome === "succeeded" && !this.sequential;
   }
 
   /** The steps around `step`, outermost first. */

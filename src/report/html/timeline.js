@@ -64,7 +64,7 @@ class Timeline {
     );
     const active = this.view.place;
     if (active >= first && active < last)
-      this.rows.setAttribute("aria-activedescendant", `row-${this.view.chosen.id}`);
+      this.rows.setAttribute("aria-activedescendant", `row-${rows[active].step.id}`);
     else this.rows.removeAttribute("aria-activedescendant");
   }
 
@@ -86,7 +86,8 @@ class Timeline {
     const step = ten * [1, 2, 5, 10].find((factor) => factor * ten >= rough);
     this.ticks = [];
     for (let n = Math.ceil(from / step); n * step <= to; n += 1) this.ticks.push(n * step);
-    const isLast = (ms) => (to - ms) / (to - from) < 0.06;
+    // Too close to the edge to have its label on the right.
+    const isLast = (ms) => ((to - ms) / (to - from)) * this.width < 56;
     const tick = (ms) =>
       el("span", { class: isLast(ms) ? "tick last" : "tick", style: { left: this.x(ms) } }, moment(ms, step));
     const phases = this.run.steps.filter((at) => at.kind === "phase" && this.isInSight(at.from, at.end));
@@ -116,7 +117,7 @@ class Timeline {
   row(row, index) {
     const { step, lane, depth } = row;
     const { word } = state(step);
-    const isChosen = step === this.view.chosen;
+    const isChosen = index === this.view.place;
     const hasFold = row.children.length > 0 && !this.view.isFiltered;
     const classes = [
       "row",
@@ -150,7 +151,7 @@ class Timeline {
           hasFold ? (row.isFolded ? "▸" : "▾") : "",
         ),
         sign(step),
-        el("span", { class: "label" }, lane && el("span", { class: "lane" }, lane), label(step)),
+        el("span", { class: "label" }, lane && el("span", { class: "lane" }, lane.label), label(step)),
         row.isFolded && el("span", { class: "count" }, String(count(row))),
       ),
       el("div", { class: "track" }, this.bars(step)),
@@ -194,7 +195,7 @@ class Timeline {
     if (top < this.scroller.scrollTop) this.scroller.scrollTop = top;
     else if (top > this.scroller.scrollTop + room) this.scroller.scrollTop = top - room;
     this.draw();
-    document.getElementById(`row-${this.view.chosen.id}`)?.scrollIntoView({ block: "nearest" });
+    this.list.querySelector(".chosen")?.scrollIntoView({ block: "nearest" });
   }
 }
 

@@ -91,7 +91,11 @@ class View extends EventTarget {
       return any;
     };
     add(this.run.tree);
-    this.indexOf = new Map(this.rows.map((row, index) => [row.step.id, index]));
+    this.indexOf = new Map();
+    this.rows.forEach(({ step, lane }, index) => {
+      this.indexOf.set(step.id, index);
+      if (lane) this.indexOf.set(lane.id, index);
+    });
   }
 
   // Time
