@@ -5,7 +5,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 # Where cargo puts what it builds.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: run test lint bench clean
+.PHONY: run test test-html lint bench clean
 
 ## Install what is missing, build, and set up the DataStorage environment.
 run:
@@ -17,6 +17,11 @@ run:
 test:
 	.ci/setup tests
 	.ci/test
+
+## The HTML report in a browser. Needs npm and Chromium (CHROMIUM=PATH, else /usr/bin/chromium).
+test-html:
+	npm ci --silent --prefix tests/html
+	cargo test --test html -- --ignored
 
 ## What CI refuses.
 lint:

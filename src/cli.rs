@@ -101,6 +101,9 @@ pub struct RunArgs {
     /// Also write the events of the run to this file, a JSON object a line
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
+    /// At the end, write a page of HTML about the run to this file
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
     /// At the end, write a trace of the run to this file; ui.perfetto.dev shows it
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
@@ -197,6 +200,8 @@ pub struct ReportArgs {
 pub enum ReportFormat {
     /// A timeline.
     Text,
+    /// A page that holds all it needs.
+    Html,
     /// What `run --output json` prints.
     Json,
     /// Chrome trace events, for ui.perfetto.dev.

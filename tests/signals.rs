@@ -184,6 +184,20 @@ fn down_finds_what_a_killed_supervisor_has_left() {
 }
 
 #[test]
+fn down_takes_the_dead_along_with_the_one_that_is_up() {
+    let sandbox =
+        Sandbox::with("deploy_redis(create_cluster(\"c\")); if param(\"stay\", false) { sleep(\"10m\"); }");
+    let mut dead = sandbox.start(&["--set", "stay=true"]);
+    dead.waits_for("Redis to answer PING");
+    dead.signal(Signal::SIGKILL);
+    dead.end();
+    sandbox.recipe(["run", "-q", "recipe.rhai"]).success();
+    sandbox.recipe(["down"]).success();
+    eventually("nothing is left", || is_empty(&sandbox));
+    sandbox.recipe(["ls"]).success().says(&["no environment is up"]);
+}
+
+#[test]
 fn down_ends_a_run_that_is_still_set_up() {
     let sandbox = Sandbox::with(&format!("{HOOK}{POSTGRES}sh(\"echo here; sleep 600\");"));
     let mut live = sandbox.start(&[]);

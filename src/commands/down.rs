@@ -1,6 +1,7 @@
 //! `recipe down`.
 
-use super::{Done, environment};
+use super::Done;
+use super::environment::{self, Standing};
 use crate::cli::DownArgs;
 use crate::exit;
 use crate::run::folder::Facts;
@@ -31,8 +32,10 @@ fn chosen(args: &DownArgs) -> Result<Vec<(RunFolder, Facts)>, Failure> {
     }
     let mut up = RunFolder::all()?;
     up.retain(|(_, facts)| environment::standing(facts).is_up());
-    if up.len() > 1 && !args.all {
-        let names: Vec<_> = up.iter().map(|(folder, _)| folder.id.as_str()).collect();
+    // Nobody waits for those that died: what they have left goes in any case.
+    let alive = up.iter().filter(|(_, facts)| environment::standing(facts) != Standing::Died);
+    let names: Vec<_> = alive.map(|(folder, _)| folder.id.as_str()).collect();
+    if names.len() > 1 && !args.all {
         return Err(Failure::new(Kind::Usage, format!("several runs are up: {}", names.join(", ")))
             .hint("name those to take down, or take all down with --all"));
     }

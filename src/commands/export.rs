@@ -1,18 +1,31 @@
 //! What a record can be made into, and the files that `recipe run` leaves.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 use fs_err::File;
 
 use super::terminal;
 use crate::cli::{ReportFormat, RunArgs};
-use crate::report::{Model, ReadError, Summary, junit, read, timeline, trace};
+use crate::report::{Model, ReadError, Summary, html, junit, read, timeline, trace};
+use crate::run::folder::SOURCES;
 use crate::run::{Event, Failure, Kind};
 
-/// The run in another form, from its events alone; text is coloured.
-pub(super) fn render(format: ReportFormat, events: &[Event]) -> Result<String, Failure> {
+/// What is known of a run that is over, or dead.
+pub(super) struct Story {
+    events: Vec<Event>,
+    /// Texts by the names that positions have; empty for a record outside of a
+    /// run's folder.
+    sources: BTreeMap<Arc<str>, Arc<str>>,
+}
+
+/// The run in another form; text is coloured.
+pub(super) fn render(format: ReportFormat, story: &Story) -> Result<String, Failure> {
+    let Story { events, sources } = story;
     match format {
+        ReportFormat::Html => Ok(html(events, sources)),
         ReportFormat::Text => Ok(text(&Model::of(events))),
         ReportFormat::Json => json(&Model::of(events)),
         ReportFormat::Trace => trace(events).map_err(|error| formless("a trace").cause(error)),
@@ -44,13 +57,17 @@ fn formless(form: &str) -> Failure {
     Failure::new(Kind::Bug, format!("the run has no form as {form}"))
 }
 
-/// The events of a record.
-pub(super) fn events_of(record: &Path) -> Result<Vec<Event>, Failure> {
-    read(record).map_err(|error| {
-        // What can be read, but is no record, was wrongly named.
-        let kind = if matches!(error, ReadError::File(_)) { Kind::Io } else { Kind::Usage };
-        Failure::new(kind, "the run cannot be reported").cause(error)
-    })
+impl Story {
+    /// Reads a record, and what lies beside it.
+    pub(super) fn read(record: &Path) -> Result<Self, Failure> {
+        let events = read(record).map_err(|error| {
+            // What can be read, but is no record, was wrongly named.
+            let kind = if matches!(error, ReadError::File(_)) { Kind::Io } else { Kind::Usage };
+            Failure::new(kind, "the run cannot be reported").cause(error)
+        })?;
+        let sources = fs_err::read(record.with_file_name(SOURCES)).unwrap_or_default();
+        Ok(Self { events, sources: serde_json::from_slice(&sources).unwrap_or_default() })
+    }
 }
 
 /// Files to be written when a run is over.
@@ -60,7 +77,11 @@ impl Exports {
     /// Opens and empties the files that were asked for, so that none is found
     /// to be out of reach after minutes of work, or is left of an earlier run.
     pub(super) fn open(args: &RunArgs) -> Result<Self, Failure> {
-        let files = [(ReportFormat::Trace, &args.trace), (ReportFormat::Junit, &args.junit)];
+        let files = [
+            (ReportFormat::Html, &args.report),
+            (ReportFormat::Trace, &args.trace),
+            (ReportFormat::Junit, &args.junit),
+        ];
         let wanted = files.into_iter().filter_map(|(format, path)| Some((format, path.as_ref()?)));
         let open = |(format, path)| match File::create(path) {
             Ok(file) => Ok((format, file)),
@@ -78,9 +99,9 @@ impl Exports {
         if files.is_empty() {
             return;
         }
-        match events_of(record) {
-            Ok(events) => files.into_iter().for_each(|(format, file)| {
-                if let Err(failure) = write(file, format, &events) {
+        match Story::read(record) {
+            Ok(story) => files.into_iter().for_each(|(format, file)| {
+                if let Err(failure) = write(file, format, &story) {
                     warn(&failure);
                 }
             }),
@@ -89,8 +110,8 @@ impl Exports {
     }
 }
 
-fn write(mut file: File, format: ReportFormat, events: &[Event]) -> Result<(), Failure> {
-    let text = render(format, events)?;
+fn write(mut file: File, format: ReportFormat, story: &Story) -> Result<(), Failure> {
+    let text = render(format, story)?;
     let written = file.write_all(text.as_bytes());
     written.map_err(|error| Failure::new(Kind::Io, "its file cannot be written").cause(error))
 }

@@ -2,14 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Done, export, terminal};
-use crate::cli::ReportArgs;
+use super::export::{Story, render};
+use super::{Done, terminal};
+use crate::cli::{ReportArgs, ReportFormat};
 use crate::exit;
 use crate::run::{Failure, Kind, RunFolder};
 
 pub(super) fn report(args: &ReportArgs) -> Done {
-    let events = export::events_of(&record(args.run.as_deref())?)?;
-    terminal::print_coloured(&export::render(args.format, &events)?)?;
+    let story = Story::read(&record(args.run.as_deref())?)?;
+    let text = render(args.format, &story)?;
+    let print = if args.format == ReportFormat::Text { terminal::print_coloured } else { terminal::print };
+    print(&text)?;
     Ok(exit::DONE)
 }
 

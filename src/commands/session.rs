@@ -225,6 +225,8 @@ impl Session<'_> {
         {
             ended.error = Some(stage.host.diagnose(&error));
         }
+        // Only reports miss it, and they say so.
+        let _ = stage.folder.write_sources(&covered(stage.host.sources.texts(), events.secrets()));
         let children = stop.children().clone();
         let _ = stop.during(tokio::time::timeout(PATIENCE, children.settle())).await;
         ended.outputs = stage.host.environment.outputs_json();
@@ -276,6 +278,14 @@ impl Session<'_> {
         };
         detached.map_err(|failure| ended.error.get_or_insert_with(|| failure.into())).is_ok()
     }
+}
+
+/// Recipes may hold secrets, too.
+fn covered(mut texts: BTreeMap<Arc<str>, Arc<str>>, secrets: &Secrets) -> BTreeMap<Arc<str>, Arc<str>> {
+    for text in texts.values_mut() {
+        *text = secrets.covered(text).into();
+    }
+    texts
 }
 
 fn unwritable(error: std::io::Error) -> Failure {

@@ -5,7 +5,7 @@
 //!             ┌─> Record ────────> events.jsonl ──read──┬─> trace, JUnit
 //!  events ────┼─> Plain or Live ─> stderr               │
 //!             └─> Model <───────────────────────────────┘
-//!                   └─> critical path, timeline, summary
+//!                   └─> critical path, timeline, summary, page of HTML
 //! ```
 //!
 //! Everything on the right works the same from a live run and from a record.
@@ -16,6 +16,7 @@ use crate::run::Reporter;
 
 mod critical_path;
 mod frame;
+mod html;
 mod junit;
 mod lanes;
 mod line;
@@ -34,6 +35,7 @@ mod timeline;
 mod trace;
 
 pub use critical_path::{CriticalPath, Segment, sequential_ms};
+pub use html::html;
 pub use junit::junit;
 pub use line::duration;
 pub use live::Live;

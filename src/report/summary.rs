@@ -103,7 +103,7 @@ impl StepSummary {
 }
 
 /// Finer than a microsecond is noise, and hard to read.
-fn rounded(ms: f64) -> f64 {
+pub(super) fn rounded(ms: f64) -> f64 {
     (ms * 1000.0).round() / 1000.0
 }
 

@@ -7,12 +7,15 @@
 //!   events.jsonl    the stream of events
 //!   journal.jsonl   what was made and removed
 //!   outputs.json    outputs in full, mode 0600
+//!   sources.json    the recipe and its modules, secrets covered
 //!   logs/NAME.log   output of servers and services
 //! ```
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -21,6 +24,9 @@ use super::failure::{Failure, Kind};
 
 /// Names the directory that holds the folders of runs.
 pub const STATE_VARIABLE: &str = "RECIPE_STATE_DIR";
+
+/// Beside a record in a run's folder: the texts that its positions are in.
+pub const SOURCES: &str = "sources.json";
 
 /// The folder of one run.
 #[derive(Debug, Clone)]
@@ -182,6 +188,15 @@ impl RunFolder {
     /// When it cannot be written.
     pub fn write_outputs(&self, outputs: &serde_json::Value) -> io::Result<()> {
         self.write("outputs.json", &serde_json::to_vec_pretty(outputs)?)
+    }
+
+    /// Writes `sources.json`: the texts of the recipe and its modules by their
+    /// names, secrets covered.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_sources(&self, sources: &BTreeMap<Arc<str>, Arc<str>>) -> io::Result<()> {
+        self.write(SOURCES, &serde_json::to_vec(sources)?)
     }
 
     /// The outputs of the run, in full.

@@ -3,7 +3,7 @@
 //! Errors are rendered from these texts, so that a file edited during a long
 //! run does not move the marks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -97,6 +97,13 @@ impl Sources {
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Source> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    /// The texts by the names that positions have.
+    #[must_use]
+    pub fn texts(&self) -> BTreeMap<Arc<str>, Arc<str>> {
+        let sources = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        sources.values().map(|source| (source.display.clone(), source.text.clone())).collect()
     }
 
     /// The compiled files by their keys, sorted.
