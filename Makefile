@@ -20,6 +20,7 @@ test:
 
 ## The HTML report in a browser. Needs npm and Chromium (CHROMIUM=PATH, else /usr/bin/chromium).
 test-html:
+	.ci/setup browser
 	npm ci --silent --prefix tests/html
 	cargo test --test html -- --ignored
 

@@ -63,7 +63,16 @@ fn report(sandbox: &Sandbox, run: &str, format: &str) -> String {
 #[test]
 fn a_run_leaves_the_files_it_was_asked_for() {
     for (sandbox, code) in [(Sandbox::with(RECIPE).file("fine", ""), 0), (Sandbox::with(RECIPE), 1)] {
-        let flags = ["--trace", "run.trace.json", "--junit", "run.xml", "--record", "run.jsonl"];
+        let flags = [
+            "--trace",
+            "run.trace.json",
+            "--junit",
+            "run.xml",
+            "--record",
+            "run.jsonl",
+            "--report",
+            "run.html",
+        ];
         sandbox.recipe(["run", "--rm", "recipe.rhai"].into_iter().chain(flags)).exits(code);
         let run = sandbox.run_folder().file_name().unwrap().to_str().unwrap().to_owned();
         for (file, format) in [("run.trace.json", "trace"), ("run.xml", "junit")] {
@@ -71,6 +80,11 @@ fn a_run_leaves_the_files_it_was_asked_for() {
             assert_eq!(written, report(&sandbox, "run.jsonl", format));
             assert_eq!(written, report(&sandbox, &run, format));
         }
+        let page = std::fs::read_to_string(sandbox.path().join("run.html")).unwrap();
+        assert!(page == report(&sandbox, &run, "html"), "the pages differ");
+        // The texts of the recipe lie beside the record of the run only.
+        let known = |page: &str| page.contains("\"sources\":{\"recipe.rhai\":");
+        assert!(known(&page) && !known(&report(&sandbox, "run.jsonl", "html")));
         let newest = sandbox.recipe(["report"]).success().stdout;
         assert_eq!(newest, report(&sandbox, &run, "text"));
         assert_eq!(newest.contains("no such thing"), code == 1, "{newest}");
