@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::export::Exports;
 use super::session::{Ended, Session};
 use super::{Done, terminal};
-use crate::cli::{Keep, Output, RunArgs};
+use crate::cli::{Output, RunArgs};
 use crate::primitives::{TABLE, declared_params};
 use crate::report::{Summary, timeline};
 use crate::run::event::{CancelReason, Outcome};
@@ -84,7 +84,7 @@ fn report(args: &RunArgs, ended: &Ended) -> Result<(), Failure> {
         terminal::show(left);
     }
     if !args.quiet {
-        describe(args, ended);
+        describe(ended);
     }
     if args.output == Output::Json {
         let error = ended.error.as_ref().map(|error| ended.secrets.masked(&error.render(false, 100)));
@@ -94,7 +94,7 @@ fn report(args: &RunArgs, ended: &Ended) -> Result<(), Failure> {
 }
 
 /// What is up now, how to reach it and how to take it down.
-fn describe(args: &RunArgs, ended: &Ended) {
+fn describe(ended: &Ended) {
     let id = &ended.folder.id;
     if ended.reason.is_some() || ended.error.is_some() {
         anstream::eprintln!("\n  records and logs: {}", ended.folder.path.display());
@@ -109,7 +109,7 @@ fn describe(args: &RunArgs, ended: &Ended) {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         anstream::eprintln!("    {name:width$}  {}", ended.secrets.masked(&text));
     }
-    if args.keep == Keep::Never || ended.error.is_none() {
+    if !ended.outputs.is_empty() {
         anstream::eprintln!("  as environment variables:  eval \"$(recipe env {id})\"");
     }
     anstream::eprintln!("  take it down:              recipe down {id}");
