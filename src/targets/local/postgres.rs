@@ -9,13 +9,13 @@ use async_trait::async_trait;
 use tokio_postgres::NoTls;
 
 use super::deployed::write_private;
-use super::process::{LocalProcess, ProcessRequest};
+use super::process::LocalProcess;
 use super::servers::{PostgresPrograms, find_postgres, unprivileged};
 use super::{Local, ready};
 use crate::run::child::{Command, Finished, describe};
 use crate::run::event::Level;
 use crate::run::{Failure, Kind, Step};
-use crate::supervise::{Signal, StopPolicy, User};
+use crate::supervise::{Signal, Spawn, StopPolicy, User};
 use crate::targets::handles::PostgresParts;
 use crate::targets::{Endpoint, Postgres, PostgresRequest, Workload};
 
@@ -136,8 +136,9 @@ impl Server<'_> {
     async fn boot(&self) -> Result<(LocalProcess, Postgres), Failure> {
         let request = &self.request;
         let port = self.local.port(&request.name, request.host_port).await?;
-        let process = ProcessRequest {
+        let process = Spawn {
             name: request.name.clone(),
+            log: self.local.folder.log(&request.name),
             program: self.programs.postgres.clone(),
             args: arguments(&self.home, port, &request.settings),
             env: environment(),

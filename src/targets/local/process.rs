@@ -1,6 +1,5 @@
 //! A process of the supervisor, as the local target sees it.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,22 +7,10 @@ use super::{Local, supervisor_failure};
 use crate::run::child::last_lines;
 use crate::run::scratch::MARK_VARIABLE;
 use crate::run::{Failure, Kind};
-use crate::supervise::{Exit, Process, Signal, Spawn, StopPolicy, User};
+use crate::supervise::{Exit, Process, Spawn};
 
 /// Lines of a log that are shown when its process has died.
 const EVIDENCE: usize = 15;
-
-/// What to run.
-pub(super) struct ProcessRequest {
-    pub name: String,
-    pub program: PathBuf,
-    pub args: Vec<String>,
-    pub env: BTreeMap<String, String>,
-    pub cwd: PathBuf,
-    pub user: Option<User>,
-    pub stop: StopPolicy,
-    pub on_supervisor_death: Signal,
-}
 
 /// A running server or service. Cheap to clone.
 #[derive(Clone)]
@@ -34,24 +21,13 @@ pub(super) struct LocalProcess {
 }
 
 impl Local {
-    /// Starts a process and writes it into the journal, before and after.
-    pub(super) async fn spawn(&self, request: ProcessRequest) -> Result<LocalProcess, Failure> {
+    /// Starts a process and writes it into the journal, before and after. It
+    /// gets the mark of this run into its environment.
+    pub(super) async fn spawn(&self, mut spawn: Spawn) -> Result<LocalProcess, Failure> {
         let unwritable = |error| Failure::new(Kind::Io, "the run's journal cannot be written").cause(error);
-        let ProcessRequest { name, program, args, mut env, cwd, user, stop, on_supervisor_death } = request;
-        self.journal.creating("process", &name, program.display().to_string()).map_err(unwritable)?;
-        env.insert(MARK_VARIABLE.to_owned(), self.scratch.display().to_string());
-        let log = self.folder.log(&name);
-        let spawn = Spawn {
-            name: name.clone(),
-            program,
-            args,
-            env,
-            cwd,
-            user,
-            log: log.clone(),
-            stop,
-            on_supervisor_death,
-        };
+        let (name, log) = (spawn.name.clone(), spawn.log.clone());
+        self.journal.creating("process", &name, spawn.program.display().to_string()).map_err(unwritable)?;
+        spawn.env.insert(MARK_VARIABLE.to_owned(), self.scratch.display().to_string());
         let process = self.supervisor.spawn(spawn).await.map_err(supervisor_failure)?;
         self.journal.running(&name, process.id()).map_err(unwritable)?;
         Ok(LocalProcess { name: name.into(), log: Arc::new(log), process: Arc::new(process) })

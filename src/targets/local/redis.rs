@@ -7,11 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::deployed::write_private;
-use super::process::{LocalProcess, ProcessRequest};
+use super::process::LocalProcess;
 use super::servers::{find_redis, unprivileged};
 use super::{Local, ready};
 use crate::run::{Failure, Kind, Step};
-use crate::supervise::{Signal, StopPolicy};
+use crate::supervise::{Signal, Spawn, StopPolicy};
 use crate::targets::handles::RedisParts;
 use crate::targets::{Endpoint, Redis, RedisRequest, Workload};
 
@@ -31,8 +31,9 @@ impl Local {
         write_private(&configuration, &configure(port, &password, &request.settings), user)?;
 
         let process = self
-            .spawn(ProcessRequest {
+            .spawn(Spawn {
                 name: request.name.clone(),
+                log: self.folder.log(&request.name),
                 program,
                 args: vec![configuration.display().to_string()],
                 env: BTreeMap::from([("LC_ALL".to_owned(), "C".to_owned())]),

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::process::{LocalProcess, ProcessRequest};
+use super::process::LocalProcess;
 use super::{Local, ready};
 use crate::run::child::{Command, exit_code};
 use crate::run::{Failure, Kind, Step};
-use crate::supervise::{Signal, StopPolicy};
+use crate::supervise::{Signal, Spawn, StopPolicy};
 use crate::targets::handles::ServiceParts;
 use crate::targets::{Endpoint, Executed, Service, ServiceRequest, Workload};
 
@@ -49,8 +49,9 @@ impl Local {
         let mut command = command.into_iter().map(|word| substitute(&word, &env));
         let program = command.next().unwrap_or_default();
         let process = self
-            .spawn(ProcessRequest {
+            .spawn(Spawn {
                 name: request.name.clone(),
+                log: self.folder.log(&request.name),
                 program: program.into(),
                 args: command.collect(),
                 env: env.clone(),
