@@ -76,8 +76,7 @@ fn page(primitive: &Primitive) -> String {
 }
 
 fn explain(option: &Opt) -> String {
-    let default = option.default.map(|default| format!(", default {default}")).unwrap_or_default();
-    format!("{} ({}{default})", option.doc, option.ty)
+    format!("{} ({})", option.doc, option.takes())
 }
 
 fn markdown(chosen: &[&Primitive]) -> String {

@@ -12,6 +12,7 @@ use tokio_postgres::{Client, Column, NoTls, SimpleQueryMessage, Statement};
 use super::Done;
 use crate::migrate::{self, ApplyError, Format, PlanError, Progress, Style};
 use crate::run::event::Level;
+use crate::run::failure::{offset_of, word_length};
 use crate::run::{Excerpt, Failure, Kind};
 use crate::script::json::{from_json, to_json};
 use crate::script::{Arguments, Call, Family, Param, Primitive, Run, Type};
@@ -194,9 +195,7 @@ fn sql_failure(error: &tokio_postgres::Error, text: &str) -> Failure {
 
 /// Marks the word at byte `offset` of a text.
 fn mark(file: &str, text: &str, offset: usize) -> Excerpt {
-    let rest = &text[offset..];
-    let word = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
-    let span = (offset, word.max(usize::from(!rest.is_empty())));
+    let span = (offset, word_length(&text[offset..]));
     Excerpt { file: file.to_owned(), text: text.into(), span, label: "here".to_owned() }
 }
 
@@ -340,9 +339,8 @@ fn owned(error: &(dyn std::error::Error + 'static)) -> std::sync::Arc<dyn std::e
 
 fn excerpt(file: &Path, line: u32, column: u32) -> Option<Excerpt> {
     let text = std::fs::read_to_string(file).ok()?;
-    let start: usize = text.split_inclusive('\n').take(line as usize - 1).map(str::len).sum();
-    let column = text[start..].char_indices().nth(column as usize - 1).map_or(0, |(i, _)| i);
-    Some(mark(&file.display().to_string(), &text, start + column))
+    let offset = offset_of(&text, line as usize, column as usize);
+    Some(mark(&file.display().to_string(), &text, offset))
 }
 
 #[cfg(test)]

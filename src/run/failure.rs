@@ -76,6 +76,23 @@ pub struct Excerpt {
     pub label: String,
 }
 
+/// The byte offset of a line and column of `text`, both from 1, the column in
+/// characters; the end of the line where it has fewer.
+#[must_use]
+pub fn offset_of(text: &str, line: usize, column: usize) -> usize {
+    let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+    let this = text[start..].lines().next().unwrap_or_default();
+    start + this.char_indices().nth(column.saturating_sub(1)).map_or(this.len(), |(i, _)| i)
+}
+
+/// The length in bytes of the word that `rest` begins with, else of its first
+/// character.
+#[must_use]
+pub fn word_length(rest: &str) -> usize {
+    let word = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+    word.max(rest.chars().next().map_or(0, char::len_utf8))
+}
+
 /// A failed primitive. Boxed, since it is the error of nearly every function;
 /// its parts are read and set as fields.
 #[derive(Debug, Clone)]
@@ -182,5 +199,21 @@ impl fmt::Display for Failure {
         } else {
             write!(f, "{}: {}", self.primitive, self.message)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_begin_and_end_at_characters() {
+        let text = "é = 1;\n€ big_word";
+        assert_eq!(
+            [offset_of(text, 1, 2), offset_of(text, 2, 1), offset_of(text, 2, 99)],
+            [2, 8, text.len()]
+        );
+        assert_eq!(word_length("€ x"), "€".len());
+        assert_eq!([word_length("big_word("), word_length("")], [8, 0]);
     }
 }

@@ -49,13 +49,6 @@ impl Diagnostic {
         Walk::new(host, main, String::new()).walk(error)
     }
 
-    /// Without trace and excerpt: what a JSON summary or a list shows.
-    #[must_use]
-    pub fn headline(&self) -> String {
-        let place = self.position.as_ref().map(|position| format!(" ({position})")).unwrap_or_default();
-        format!("{}{place}", self.message)
-    }
-
     /// Replaces secrets, also in the excerpts of recipes that hold them.
     pub(crate) fn mask(&mut self, secrets: &Secrets) {
         let Self { message, hint, trace, causes, evidence, others, marks, .. } = self;

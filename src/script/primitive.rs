@@ -146,8 +146,14 @@ impl Opt {
     /// `check (bool, default true): fail when the exit code is not 0`.
     #[must_use]
     pub fn explain(&self) -> String {
+        format!("`{}` ({}): {}", self.name, self.takes(), self.doc)
+    }
+
+    /// Its type, and its default where it has one.
+    #[must_use]
+    pub fn takes(&self) -> String {
         let default = self.default.map(|default| format!(", default {default}")).unwrap_or_default();
-        format!("`{}` ({}{default}): {}", self.name, self.ty, self.doc)
+        format!("{}{default}", self.ty)
     }
 }
 

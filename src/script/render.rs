@@ -10,6 +10,7 @@ use super::diagnostic::Diagnostic;
 use super::sources::Source;
 use crate::run::Excerpt;
 use crate::run::event::SourcePosition;
+use crate::run::failure::{offset_of, word_length};
 
 /// A marked place in a text.
 #[derive(Debug)]
@@ -86,19 +87,13 @@ impl From<Excerpt> for Mark {
 /// Byte offset and length of the word or string that begins at a line and
 /// column, both from 1, the column in characters.
 fn word_at(text: &str, line: usize, column: usize) -> (usize, usize) {
-    let start: usize = text.split_inclusive('\n').take(line - 1).map(str::len).sum();
-    let this = text[start..].lines().next().unwrap_or_default();
-    let column = this.char_indices().nth(column.saturating_sub(1)).map_or(this.len(), |(i, _)| i);
-    let rest = &this[column..];
+    let offset = offset_of(text, line, column);
+    let rest = text[offset..].lines().next().unwrap_or_default();
     let length = match rest.chars().next() {
         Some(quote @ ('"' | '`' | '\'')) => rest[1..].find(quote).map_or(rest.len(), |end| end + 2),
-        Some(first) => {
-            let word = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
-            word.max(first.len_utf8())
-        }
-        None => 0,
+        _ => word_length(rest),
     };
-    (start + column, length)
+    (offset, length)
 }
 
 /// A diagnostic as miette wants to see it, at one of its marks.
