@@ -125,8 +125,7 @@ async fn exec(call: Call, args: Arguments) -> Done {
     let service = args.the::<Service>("service");
     let command = args.strings("command").unwrap_or_default();
     let words = command.join(" ");
-    let target = &call.host().environment.target;
-    let executed = target.exec(&call.step, &service, command).await?;
+    let executed = service.0.workload.exec(&call.step, &command).await?;
     if executed.code != 0 && args.flag("check") {
         let what = format!("`{words}` ended with exit code {} in `{}`", executed.code, service.0.name);
         let output = if executed.stderr.trim().is_empty() { &executed.stdout } else { &executed.stderr };

@@ -1,13 +1,12 @@
 //! What primitives return and take: handles on what was made. Cheap to clone.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::run::{Failure, Step};
+use crate::run::{Failure, Kind, Step};
 
 /// A running thing that can be waited for.
 #[async_trait]
@@ -19,10 +18,26 @@ pub trait Workload: Send + Sync {
     /// The last `lines` lines of its log, oldest first.
     async fn logs(&self, lines: usize) -> Result<String, Failure>;
 
-    /// The environment and directory of a process of this machine.
-    fn surroundings(&self) -> Option<(BTreeMap<String, String>, PathBuf)> {
-        None
+    /// Runs a command in its surroundings and with its environment. Only
+    /// services can.
+    async fn exec(&self, _step: &Step, _command: &[String]) -> Result<Executed, Failure> {
+        Err(Failure::new(Kind::Unsupported, "commands can be run in services of a recipe only"))
     }
+}
+
+/// Output of a command that ran inside a service's environment.
+pub struct Executed {
+    /// Its exit code; 128 + n when signal n ended it.
+    pub code: i32,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+/// What is said of `exec` without a program.
+pub(super) fn empty_command() -> Failure {
+    Failure::new(Kind::Usage, "the command is empty").hint("name a program, as in [\"ls\", \"-l\"]")
 }
 
 /// Where something answers.
@@ -45,6 +60,10 @@ impl std::fmt::Display for Endpoint {
 pub struct Cluster {
     /// Its name.
     pub name: Arc<str>,
+    /// The Kubernetes namespace that things go to, where there are such.
+    pub namespace: Option<Arc<str>>,
+    /// A kubeconfig for it, where it is one of Kubernetes.
+    pub kubeconfig: Option<PathBuf>,
 }
 
 /// Something that services run.
@@ -54,6 +73,9 @@ pub struct Image {
     pub name: Arc<str>,
     /// The program on this machine, where it is one.
     pub binary: Option<PathBuf>,
+    /// What a container engine or a registry knows it by, where it is a
+    /// container image.
+    pub reference: Option<Arc<str>>,
     /// A digest of its contents.
     pub digest: Arc<str>,
 }

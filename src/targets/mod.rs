@@ -3,9 +3,11 @@
 //! A target makes clusters, images, databases and services in its own way and
 //! hands out the same [handles](handles). What it cannot do it refuses at once.
 
+mod deployed;
 pub mod handles;
 pub mod http;
 pub mod local;
+mod variables;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,7 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-pub use handles::{Cluster, Endpoint, Image, Postgres, Redis, Service, Workload};
+pub use handles::{Cluster, Endpoint, Executed, Image, Postgres, Redis, Service, Workload};
 
 use crate::run::{Failure, Step};
 
@@ -101,16 +103,6 @@ pub struct ServiceRequest {
     pub replicas: usize,
 }
 
-/// Output of a command that ran inside a service's environment.
-pub struct Executed {
-    /// Its exit code; 128 + n when signal n ended it.
-    pub code: i32,
-    /// Its standard output.
-    pub stdout: String,
-    /// Its standard error.
-    pub stderr: String,
-}
-
 /// A place to set things up in.
 #[async_trait]
 pub trait Target: Send + Sync {
@@ -155,9 +147,6 @@ pub trait Target: Send + Sync {
 
     /// Applies Kubernetes manifests.
     async fn apply_manifest(&self, step: &Step, cluster: &Cluster, path: PathBuf) -> Result<(), Failure>;
-
-    /// Runs a command in a service's environment.
-    async fn exec(&self, step: &Step, service: &Service, command: Vec<String>) -> Result<Executed, Failure>;
 
     /// Reserves a port on 127.0.0.1 for the rest of the run.
     async fn reserve_port(&self) -> Result<u16, Failure>;

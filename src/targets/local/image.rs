@@ -50,7 +50,7 @@ impl Local {
             };
             failure.hint(hint)
         })?;
-        Ok(Image { name: request.name.into(), binary: Some(binary), digest: digest.into() })
+        Ok(Image { name: request.name.into(), binary: Some(binary), reference: None, digest: digest.into() })
     }
 }
 

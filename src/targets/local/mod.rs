@@ -3,7 +3,7 @@
 //! A cluster is only a name here; everything is a process of the run's
 //! supervisor, in a directory of its own below the run's scratch directory.
 
-mod deployed;
+mod home;
 mod image;
 mod postgres;
 mod process;
@@ -16,15 +16,15 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 
-use self::deployed::Deployed;
+use super::deployed::{Deployed, supervisor_failure};
 use super::handles::escape;
 use super::{
-    Cluster, ClusterRequest, Executed, Image, ImageRequest, Postgres, PostgresRequest, Redis, RedisRequest,
-    Service, ServiceRequest, Target,
+    Cluster, ClusterRequest, Image, ImageRequest, Postgres, PostgresRequest, Redis, RedisRequest, Service,
+    ServiceRequest, Target,
 };
 use crate::run::child::Children;
 use crate::run::{Failure, Journal, Kind, RunFolder, Secrets, Step};
-use crate::supervise::{Supervisor, SupervisorError};
+use crate::supervise::Supervisor;
 
 /// Processes of this machine, owned by one supervisor.
 pub struct Local {
@@ -49,7 +49,8 @@ impl Local {
         children: Children,
         secrets: Secrets,
     ) -> Self {
-        Self { supervisor, scratch, folder, journal, children, secrets, deployed: Deployed::default() }
+        let deployed = Deployed::new(supervisor.clone());
+        Self { supervisor, scratch, folder, journal, children, secrets, deployed }
     }
 
     /// A password nobody has seen, and that nothing will show.
@@ -71,7 +72,7 @@ impl Target for Local {
     }
 
     async fn create_cluster(&self, _step: &Step, request: ClusterRequest) -> Result<Cluster, Failure> {
-        Ok(Cluster { name: request.name.into() })
+        Ok(Cluster { name: request.name.into(), namespace: None, kubeconfig: None })
     }
 
     async fn delete_cluster(&self, _step: &Step, cluster: &Cluster) -> Result<(), Failure> {
@@ -127,14 +128,8 @@ impl Target for Local {
             .hint("use deploy_postgres, deploy_redis or deploy_service, which every target can do"))
     }
 
-    async fn exec(&self, step: &Step, service: &Service, command: Vec<String>) -> Result<Executed, Failure> {
-        self.execute(step, service, command).await
-    }
-
     async fn reserve_port(&self) -> Result<u16, Failure> {
-        let port = self.supervisor.reserve_port(None).await.map_err(supervisor_failure)?;
-        self.deployed.ports().insert(port, None);
-        Ok(port)
+        self.deployed.reserve().await
     }
 
     async fn teardown(&self) -> Result<(), Failure> {
@@ -144,24 +139,4 @@ impl Target for Local {
     async fn detach(&self) -> Result<(), Failure> {
         self.supervisor.detach(None).await.map_err(supervisor_failure)
     }
-}
-
-/// What the supervisor refused, as a failure.
-fn supervisor_failure(error: SupervisorError) -> Failure {
-    use crate::supervise::Failure as Refusal;
-    let kind = match &error {
-        SupervisorError::Refused(
-            Refusal::PortTaken { .. } | Refusal::PortRefused { .. } | Refusal::NoPort { .. },
-        ) => Kind::PortTaken,
-        SupervisorError::Refused(
-            Refusal::NoProgram { .. } | Refusal::NoDirectory { .. } | Refusal::NoInterpreter { .. },
-        ) => Kind::NotFound,
-        SupervisorError::Refused(Refusal::NameTaken { .. }) => Kind::Usage,
-        _ => Kind::Io,
-    };
-    let mut failure = Failure::new(kind, error.to_string());
-    if let Some(cause) = std::error::Error::source(&error) {
-        failure = failure.cause(std::io::Error::other(cause.to_string()));
-    }
-    failure
 }

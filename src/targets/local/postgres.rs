@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio_postgres::NoTls;
 
-use super::deployed::write_private;
+use super::home::write_private;
 use super::process::LocalProcess;
 use super::servers::{PostgresPrograms, find_postgres, unprivileged};
 use super::{Local, ready};
@@ -135,7 +135,7 @@ impl Server<'_> {
     /// Starts the server on a port of its own and waits for its first answer.
     async fn boot(&self) -> Result<(LocalProcess, Postgres), Failure> {
         let request = &self.request;
-        let port = self.local.port(&request.name, request.host_port).await?;
+        let port = self.local.deployed.port(&request.name, request.host_port).await?;
         let process = Spawn {
             name: request.name.clone(),
             log: self.local.folder.log(&request.name),

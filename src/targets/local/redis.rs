@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::deployed::write_private;
+use super::home::write_private;
 use super::process::LocalProcess;
 use super::servers::{find_redis, unprivileged};
 use super::{Local, ready};
@@ -25,7 +25,7 @@ impl Local {
             self.secret(request.password.clone())?
         };
         let home = self.home(&request.name, user)?;
-        let port = self.port(&request.name, request.host_port).await?;
+        let port = self.deployed.port(&request.name, request.host_port).await?;
         // In a file, because arguments show in the list of processes.
         let configuration = home.join("redis.conf");
         write_private(&configuration, &configure(port, &password, &request.settings), user)?;

@@ -10,10 +10,11 @@ use async_trait::async_trait;
 
 use super::process::LocalProcess;
 use super::{Local, ready};
-use crate::run::child::{Command, exit_code};
+use crate::run::child::{Children, Command, exit_code};
 use crate::run::{Failure, Kind, Step};
 use crate::supervise::{Signal, Spawn, StopPolicy};
-use crate::targets::handles::ServiceParts;
+use crate::targets::handles::{ServiceParts, empty_command};
+use crate::targets::variables::{expand, port_variable, substitute};
 use crate::targets::{Endpoint, Executed, Service, ServiceRequest, Workload};
 
 /// Variables of this process that a service keeps: a container would have them
@@ -68,7 +69,14 @@ impl Local {
             host: main.clone(),
             internal: main.clone(),
             ports: more,
-            workload: Arc::new(ServiceProcess { process, endpoint: main, path: request.ready, env, home }),
+            workload: Arc::new(ServiceProcess {
+                process,
+                endpoint: main,
+                path: request.ready,
+                env,
+                home,
+                children: self.children.clone(),
+            }),
         })))
     }
 
@@ -78,53 +86,11 @@ impl Local {
         let main = request.port.map(|_| (String::new(), request.host_port));
         for (name, preferred) in main.into_iter().chain(request.ports.keys().map(|name| (name.clone(), None)))
         {
-            let port = self.port(&request.name, preferred).await?;
+            let port = self.deployed.port(&request.name, preferred).await?;
             ports.push((name, Endpoint { host: "127.0.0.1".to_owned(), port }));
         }
         Ok(ports)
     }
-
-    pub(super) async fn execute(
-        &self,
-        step: &Step,
-        service: &Service,
-        command: Vec<String>,
-    ) -> Result<Executed, Failure> {
-        let Some((env, home)) = service.0.workload.surroundings() else {
-            return Err(Failure::new(
-                Kind::Unsupported,
-                format!("`{}` is not a service of this target", service.0.name),
-            ));
-        };
-        let Some((program, args)) = command.split_first() else {
-            return Err(Failure::new(Kind::Usage, "the command is empty")
-                .hint("name a program, as in [\"ls\", \"-l\"]"));
-        };
-        let command = Command {
-            program: program.into(),
-            args: args.iter().map(Into::into).collect(),
-            env,
-            only_env: true,
-            cwd: Some(home),
-            ..Command::default()
-        };
-        let finished = self.children.run(&command, |stream, line| step.output(stream, line)).await;
-        let finished = finished.map_err(|error| {
-            Failure::new(Kind::NotFound, format!("`{program}` cannot be executed")).cause(error)
-        })?;
-        let code = exit_code(finished.status);
-        Ok(Executed { code, stdout: finished.stdout, stderr: finished.stderr })
-    }
-}
-
-/// `PORT`, and `PORT_METRICS` for the port called `metrics`.
-fn port_variable(name: &str) -> String {
-    if name.is_empty() {
-        return "PORT".to_owned();
-    }
-    let upper: String =
-        name.chars().map(|c| if c.is_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
-    format!("PORT_{upper}")
 }
 
 /// The command as in a container: `command` replaces the image's program, in
@@ -154,46 +120,6 @@ fn command_line(request: &ServiceRequest) -> Result<Vec<String>, Failure> {
     };
     words.extend(request.args.iter().cloned());
     Ok(words)
-}
-
-/// Adds `more` to `env`, with references resolved as Kubernetes does: to
-/// variables that are known already, by name; unknown ones stay as they are.
-fn expand(mut env: BTreeMap<String, String>, more: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let mut known = env.clone();
-    known.extend(more.iter().filter(|(_, value)| !value.contains("$(")).map(|(k, v)| (k.clone(), v.clone())));
-    for (name, value) in more {
-        env.insert(name.clone(), substitute(value, &known));
-    }
-    env
-}
-
-/// Replaces `$(NAME)`; `$$(NAME)` stands for itself.
-fn substitute(text: &str, env: &BTreeMap<String, String>) -> String {
-    let mut result = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("$(") {
-        let (before, reference) = rest.split_at(at);
-        let end = reference.find(')');
-        let value = end.and_then(|end| env.get(&reference[2..end]));
-        match (before.strip_suffix('$'), end, value) {
-            (Some(before), Some(end), _) => {
-                result.push_str(before);
-                result.push_str(&reference[..=end]);
-                rest = &reference[end + 1..];
-            }
-            (None, Some(end), Some(value)) => {
-                result.push_str(before);
-                result.push_str(value);
-                rest = &reference[end + 1..];
-            }
-            _ => {
-                result.push_str(before);
-                result.push_str("$(");
-                rest = &reference[2..];
-            }
-        }
-    }
-    result + rest
 }
 
 fn write_files(folder: &Path, files: &BTreeMap<String, String>) -> Result<(), Failure> {
@@ -227,6 +153,7 @@ struct ServiceProcess {
     path: Option<String>,
     env: BTreeMap<String, String>,
     home: PathBuf,
+    children: Children,
 }
 
 #[async_trait]
@@ -256,41 +183,21 @@ impl Workload for ServiceProcess {
         Ok(self.process.last_lines(lines))
     }
 
-    fn surroundings(&self) -> Option<(BTreeMap<String, String>, PathBuf)> {
-        Some((self.env.clone(), self.home.clone()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
-    }
-
-    #[test]
-    fn references_resolve_as_in_kubernetes() {
-        let env = map(&[("PORT", "80"), ("HOST", "::1")]);
-        for (text, expected) in [
-            ("http://$(HOST):$(PORT)/", "http://::1:80/"),
-            ("$(NONE) $(PORT", "$(NONE) $(PORT"),
-            ("$$(PORT)", "$(PORT)"),
-            ("$(NONE)$(PORT)", "$(NONE)80"),
-            ("", ""),
-        ] {
-            assert_eq!(substitute(text, &env), expected, "{text}");
-        }
-        let env = expand(env, &map(&[("URL", "h:$(PORT)"), ("PORT2", "$(URL)")]));
-        assert_eq!(env["URL"], "h:80");
-        assert_eq!(env["PORT2"], "$(URL)");
-    }
-
-    #[test]
-    fn names_port_variables() {
-        assert_eq!(
-            (port_variable("").as_str(), port_variable("my-metrics").as_str()),
-            ("PORT", "PORT_MY_METRICS")
-        );
+    async fn exec(&self, step: &Step, command: &[String]) -> Result<Executed, Failure> {
+        let Some((program, args)) = command.split_first() else { return Err(empty_command()) };
+        let command = Command {
+            program: program.into(),
+            args: args.iter().map(Into::into).collect(),
+            env: self.env.clone(),
+            only_env: true,
+            cwd: Some(self.home.clone()),
+            ..Command::default()
+        };
+        let finished = self.children.run(&command, |stream, line| step.output(stream, line)).await;
+        let finished = finished.map_err(|error| {
+            Failure::new(Kind::NotFound, format!("`{program}` cannot be executed")).cause(error)
+        })?;
+        let code = exit_code(finished.status);
+        Ok(Executed { code, stdout: finished.stdout, stderr: finished.stderr })
     }
 }
