@@ -5,8 +5,9 @@ use rhai::Dynamic;
 
 use super::Done;
 use crate::run::{Failure, Kind};
+use crate::script::json::to_json;
 use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Run, Type};
-use crate::targets::{Cluster, Postgres, PostgresRequest, RedisRequest};
+use crate::targets::{Cluster, Postgres, PostgresRequest, RedisRequest, Template};
 
 pub(super) const TABLE: &[Primitive] = &[
     Primitive {
@@ -25,6 +26,17 @@ pub(super) const TABLE: &[Primitive] = &[
             Opt::with_default("user", Type::String, "app", "the superuser to create"),
             Opt::new("password", Type::String, "the user's password; a random one when left out"),
             Opt::new("settings", Type::StringMap, "server settings, such as #{ max_connections: 200 }"),
+            Opt::new(
+                "storage",
+                Type::String,
+                "the size of a volume that outlives the pod, such as \"1Gi\", where there are pods",
+            ),
+            Opt::new(
+                "manifest",
+                Type::String,
+                "a manifest to apply instead of recipe's own, where there is Kubernetes",
+            ),
+            Opt::new("vars", Type::Map, "variables for that manifest"),
             Opt::new("host_port", Type::Port, "the port on this machine; any free one when left out"),
             Opt::with_default("timeout", Type::Duration, "60s", "how long it may take until it answers"),
         ],
@@ -51,6 +63,12 @@ print(sql(pg, "SELECT current_database() AS name")[0].name);"#,
             ),
             Opt::new("password", Type::String, "its password; a random one when left out, none when \"\""),
             Opt::new("settings", Type::StringMap, "server settings, such as #{ maxmemory: \"64mb\" }"),
+            Opt::new(
+                "manifest",
+                Type::String,
+                "a manifest to apply instead of recipe's own, where there is Kubernetes",
+            ),
+            Opt::new("vars", Type::Map, "variables for that manifest"),
             Opt::new("host_port", Type::Port, "the port on this machine; any free one when left out"),
             Opt::with_default("timeout", Type::Duration, "60s", "how long it may take until it answers"),
         ],
@@ -110,6 +128,26 @@ pub(super) fn deployable_name(args: &Arguments) -> Result<String, Failure> {
         .hint("use up to 63 small letters, digits and dashes, such as \"audit-store\""))
 }
 
+/// The options `manifest` and `vars`.
+pub(super) fn manifest(call: &Call, args: &Arguments) -> Result<Option<Template>, Failure> {
+    match args.string("manifest") {
+        Some(name) => Ok(Some(template(call, args, name))),
+        None if args.get("vars").is_some() => {
+            Err(Failure::new(Kind::Usage, "option `vars` is for a `manifest`, which is not given"))
+        }
+        None => Ok(None),
+    }
+}
+
+/// The manifest that the recipe calls `name`, with the option `vars`.
+pub(super) fn template(call: &Call, args: &Arguments, name: String) -> Template {
+    let vars = match args.get("vars").as_ref().map(to_json) {
+        Some(serde_json::Value::Object(vars)) => vars,
+        _ => serde_json::Map::new(),
+    };
+    Template { path: call.host().environment.path(&name), name, vars }
+}
+
 async fn deploy_postgres(call: Call, args: Arguments) -> Done {
     let request = PostgresRequest {
         name: deployable_name(&args)?,
@@ -118,6 +156,8 @@ async fn deploy_postgres(call: Call, args: Arguments) -> Done {
         user: args.text("user"),
         password: args.string("password"),
         settings: args.string_map("settings"),
+        storage: args.string("storage"),
+        manifest: manifest(&call, &args)?,
         host_port: args.port("host_port"),
         timeout: args.duration("timeout").unwrap_or_default(),
     };
@@ -131,6 +171,7 @@ async fn deploy_redis(call: Call, args: Arguments) -> Done {
         image: args.text("image"),
         password: args.string("password"),
         settings: args.string_map("settings"),
+        manifest: manifest(&call, &args)?,
         host_port: args.port("host_port"),
         timeout: args.duration("timeout").unwrap_or_default(),
     };

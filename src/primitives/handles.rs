@@ -9,10 +9,15 @@ use crate::targets::{Cluster, Endpoint, Image, Postgres, Redis, Service};
 pub(super) fn register(engine: &mut Engine) {
     engine
         .register_type_with_name::<Cluster>("Cluster")
-        .register_get("name", |cluster: &mut Cluster| cluster.name.to_string());
+        .register_get("name", |cluster: &mut Cluster| cluster.name.to_string())
+        .register_get("namespace", |cluster: &mut Cluster| text(cluster.namespace.as_deref()))
+        .register_get("kubeconfig", |cluster: &mut Cluster| {
+            text(cluster.kubeconfig.as_deref().and_then(std::path::Path::to_str))
+        });
     engine
         .register_type_with_name::<Image>("Image")
         .register_get("name", |image: &mut Image| image.name.to_string())
+        .register_get("reference", |image: &mut Image| text(image.reference.as_deref()))
         .register_get("digest", |image: &mut Image| image.digest.to_string());
     engine
         .register_type_with_name::<Postgres>("Postgres")
@@ -59,6 +64,10 @@ pub(super) fn register(engine: &mut Engine) {
     engine
         .register_fn("to_debug", |redis: &mut Redis| format!("Redis({} at {})", redis.0.name, redis.0.host));
     engine.register_fn("to_debug", |service: &mut Service| format!("Service({})", service.0.name));
+}
+
+fn text(value: Option<&str>) -> Dynamic {
+    value.map_or(Dynamic::UNIT, |value| value.to_owned().into())
 }
 
 fn url(endpoint: Option<&Endpoint>) -> Dynamic {

@@ -3,7 +3,7 @@
 use futures::FutureExt;
 use rhai::{Dynamic, Map};
 
-use super::data::deployable_name;
+use super::data::{deployable_name, manifest, template};
 use super::{DONE, Done};
 use crate::run::{Failure, Kind};
 use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Run, Type};
@@ -12,6 +12,9 @@ use crate::targets::{Cluster, Image, Postgres, Redis, Service, ServiceRequest, W
 /// What can be waited for and has a log.
 pub(super) const WORKLOAD: Type =
     Type::OneOf(&[Type::Handle("Service"), Type::Handle("Postgres"), Type::Handle("Redis")]);
+
+/// What a service runs.
+const IMAGE: Type = Type::OneOf(&[Type::Handle("Image"), Type::String]);
 
 pub(super) const TABLE: &[Primitive] = &[
     Primitive {
@@ -23,7 +26,7 @@ pub(super) const TABLE: &[Primitive] = &[
             Param::options(),
         ],
         options: &[
-            Opt::new("image", Type::Handle("Image"), "what it runs, made by build_image"),
+            Opt::new("image", IMAGE, "what it runs: made by build_image, or the name of one in a registry"),
             Opt::new("command", Type::Strings, "the command line instead of the image's own"),
             Opt::new("args", Type::Strings, "arguments after the image's own command"),
             Opt::new("env", Type::StringMap, "environment variables; $(NAME) refers to another one"),
@@ -37,6 +40,12 @@ pub(super) const TABLE: &[Primitive] = &[
                 "the path that answers 200 once it is ready, such as \"/readyz\"",
             ),
             Opt::with_default("replicas", Type::Count, "1", "how many of it"),
+            Opt::new(
+                "manifest",
+                Type::String,
+                "a manifest to apply instead of recipe's own, where there is Kubernetes",
+            ),
+            Opt::new("vars", Type::Map, "variables for that manifest"),
         ],
         returns: "Service",
         doc: "Starts a service and returns at once; `wait_ready` waits for it.\n\n\
@@ -55,10 +64,18 @@ print(http(service.url).status);"#,
     Primitive {
         name: "apply_manifest",
         family: Family::Services,
-        params: &[Param::new("cluster", Type::Handle("Cluster")), Param::new("path", Type::String)],
-        options: &[],
+        params: &[
+            Param::new("cluster", Type::Handle("Cluster")),
+            Param::new("path", Type::String),
+            Param::options(),
+        ],
+        options: &[Opt::new("vars", Type::Map, "variables for the manifest")],
         returns: "",
-        doc: "Applies a Kubernetes manifest.\n\nOnly for targets with Kubernetes; the local target refuses.",
+        doc: "Applies a Kubernetes manifest.\n\n\
+              The file holds YAML documents with Jinja expressions such as `{{ replicas }}`; a variable that is not \
+              given is an error. `namespace`, `run` and `cluster` are given by recipe. Objects are applied in the \
+              order they need: namespaces, custom resource definitions, accounts, configuration, services, workloads. \
+              Only for targets with Kubernetes; the local target refuses.",
         example: r#"try { apply_manifest(create_cluster("demo"), "manifests/extra.yaml"); }
 catch (e) { print(e.kind); }"#,
         run: Run::Step(|call, args| apply_manifest(call, args).boxed()),
@@ -95,7 +112,7 @@ print(logs(redis, #{ lines: 1 }).len() > 0);"#,
 async fn deploy_service(call: Call, args: Arguments) -> Done {
     let request = ServiceRequest {
         name: deployable_name(&args)?,
-        image: args.handle::<Image>("image"),
+        image: image(&args),
         command: args.strings("command"),
         args: args.strings("args").unwrap_or_default(),
         env: args.string_map("env"),
@@ -105,6 +122,7 @@ async fn deploy_service(call: Call, args: Arguments) -> Done {
         host_port: args.port("host_port"),
         ready: args.string("ready"),
         replicas: args.count("replicas").unwrap_or(1),
+        manifest: manifest(&call, &args)?,
     };
     if request.ready.is_some() && request.port.is_none() {
         return Err(Failure::new(Kind::Usage, "option `ready` needs a `port` to ask")
@@ -114,10 +132,15 @@ async fn deploy_service(call: Call, args: Arguments) -> Done {
     Ok(Dynamic::from(call.host().environment.target.deploy_service(&call.step, &cluster, request).await?))
 }
 
+/// The option `image`, which may name one that nobody builds.
+fn image(args: &Arguments) -> Option<Image> {
+    args.handle::<Image>("image").or_else(|| args.string("image").map(Image::named))
+}
+
 async fn apply_manifest(call: Call, args: Arguments) -> Done {
     let environment = &call.host().environment;
-    let path = args.text("path").into();
-    environment.target.apply_manifest(&call.step, &args.the::<Cluster>("cluster"), path).await?;
+    let manifest = template(&call, &args, args.text("path"));
+    environment.target.apply_manifest(&call.step, &args.the::<Cluster>("cluster"), manifest).await?;
     DONE
 }
 

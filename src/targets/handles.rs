@@ -138,6 +138,15 @@ pub struct ServiceParts {
     pub workload: Arc<dyn Workload>,
 }
 
+impl Image {
+    /// One that is called `reference` where it is to be had.
+    #[must_use]
+    pub fn named(reference: String) -> Self {
+        let reference: Arc<str> = reference.into();
+        Self { name: reference.clone(), binary: None, digest: reference.clone(), reference: Some(reference) }
+    }
+}
+
 impl Postgres {
     /// The connection URL for this machine. Secret.
     #[must_use]

@@ -23,6 +23,36 @@ use crate::run::{Failure, Step};
 pub struct ClusterRequest {
     /// Its name.
     pub name: String,
+    /// The namespace that things go to; one called as the cluster when none.
+    pub namespace: Option<String>,
+    /// A configuration file of kind, instead of `nodes`, `ports`, `mounts` and
+    /// `patches`.
+    pub config: Option<PathBuf>,
+    /// The image of the nodes.
+    pub image: Option<String>,
+    /// How many nodes; the first is the control plane.
+    pub nodes: usize,
+    /// Ports of the control plane node and the ports of this machine that lead
+    /// there.
+    pub ports: BTreeMap<u16, u16>,
+    /// Paths in every node and what of this machine is found there.
+    pub mounts: BTreeMap<String, String>,
+    /// Patches of kubeadm's configuration, in YAML.
+    pub patches: Vec<String>,
+    /// Whether a cluster of this name that is there may serve, and stays.
+    pub reuse: bool,
+    /// How long it may take.
+    pub timeout: Duration,
+}
+
+/// A manifest to be rendered: YAML with Jinja expressions.
+pub struct Template {
+    /// The file.
+    pub path: PathBuf,
+    /// What the recipe calls it.
+    pub name: String,
+    /// Variables in addition to those that recipe gives.
+    pub vars: serde_json::Map<String, serde_json::Value>,
 }
 
 /// What `build_image` asks for.
@@ -55,6 +85,11 @@ pub struct PostgresRequest {
     pub password: Option<String>,
     /// Server settings, such as `max_connections`.
     pub settings: BTreeMap<String, String>,
+    /// The size of a volume that outlives the pod, such as `1Gi`, for targets
+    /// with pods.
+    pub storage: Option<String>,
+    /// The user's own manifest, for targets with Kubernetes.
+    pub manifest: Option<Template>,
     /// The port on this machine; any free one when none.
     pub host_port: Option<u16>,
     /// How long it may take until it answers.
@@ -71,6 +106,8 @@ pub struct RedisRequest {
     pub password: Option<String>,
     /// Server settings, such as `maxmemory`.
     pub settings: BTreeMap<String, String>,
+    /// The user's own manifest, for targets with Kubernetes.
+    pub manifest: Option<Template>,
     /// The port on this machine; any free one when none.
     pub host_port: Option<u16>,
     /// How long it may take until it answers.
@@ -101,6 +138,8 @@ pub struct ServiceRequest {
     pub ready: Option<String>,
     /// How many of it.
     pub replicas: usize,
+    /// The user's own manifest, for targets with Kubernetes.
+    pub manifest: Option<Template>,
 }
 
 /// A place to set things up in.
@@ -111,6 +150,14 @@ pub trait Target: Send + Sync {
 
     /// Makes a cluster.
     async fn create_cluster(&self, step: &Step, request: ClusterRequest) -> Result<Cluster, Failure>;
+
+    /// The cluster, with another namespace to deploy to, made where there is none.
+    async fn create_namespace(
+        &self,
+        step: &Step,
+        cluster: &Cluster,
+        name: String,
+    ) -> Result<Cluster, Failure>;
 
     /// Takes down what was deployed to a cluster, and the cluster itself.
     async fn delete_cluster(&self, step: &Step, cluster: &Cluster) -> Result<(), Failure>;
@@ -145,13 +192,21 @@ pub trait Target: Send + Sync {
         request: ServiceRequest,
     ) -> Result<Service, Failure>;
 
-    /// Applies Kubernetes manifests.
-    async fn apply_manifest(&self, step: &Step, cluster: &Cluster, path: PathBuf) -> Result<(), Failure>;
+    /// Applies a Kubernetes manifest.
+    async fn apply_manifest(&self, step: &Step, cluster: &Cluster, manifest: Template)
+    -> Result<(), Failure>;
 
     /// Reserves a port on 127.0.0.1 for the rest of the run.
     async fn reserve_port(&self) -> Result<u16, Failure>;
 
-    /// Takes everything of this run down. The number is of what is left.
+    /// Whether there is anything to leave up.
+    async fn has_something_up(&self) -> bool;
+
+    /// Gathers what explains a failure before everything is taken down, and
+    /// tells where; none where the logs of the run say all there is.
+    async fn diagnose(&self) -> Option<PathBuf>;
+
+    /// Takes everything of this run down.
     async fn teardown(&self) -> Result<(), Failure>;
 
     /// Lets everything of this run outlive this process.

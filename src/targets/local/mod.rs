@@ -20,7 +20,7 @@ use super::deployed::{Deployed, supervisor_failure};
 use super::handles::escape;
 use super::{
     Cluster, ClusterRequest, Image, ImageRequest, Postgres, PostgresRequest, Redis, RedisRequest, Service,
-    ServiceRequest, Target,
+    ServiceRequest, Target, Template,
 };
 use crate::run::child::Children;
 use crate::run::{Failure, Journal, Kind, RunFolder, Secrets, Step};
@@ -75,6 +75,15 @@ impl Target for Local {
         Ok(Cluster { name: request.name.into(), namespace: None, kubeconfig: None })
     }
 
+    async fn create_namespace(
+        &self,
+        _step: &Step,
+        cluster: &Cluster,
+        name: String,
+    ) -> Result<Cluster, Failure> {
+        Ok(Cluster { namespace: Some(name.into()), ..cluster.clone() })
+    }
+
     async fn delete_cluster(&self, _step: &Step, cluster: &Cluster) -> Result<(), Failure> {
         // In reverse order, so that services go before what they use.
         for name in self.deployed.of(cluster).iter().rev() {
@@ -98,6 +107,7 @@ impl Target for Local {
         cluster: &Cluster,
         request: PostgresRequest,
     ) -> Result<Postgres, Failure> {
+        no_manifest(request.manifest.as_ref())?;
         let name = request.name.clone();
         self.deploy(cluster, &name, self.start_postgres(step, request)).await
     }
@@ -108,6 +118,7 @@ impl Target for Local {
         cluster: &Cluster,
         request: RedisRequest,
     ) -> Result<Redis, Failure> {
+        no_manifest(request.manifest.as_ref())?;
         let name = request.name.clone();
         self.deploy(cluster, &name, self.start_redis(step, request)).await
     }
@@ -118,18 +129,31 @@ impl Target for Local {
         cluster: &Cluster,
         request: ServiceRequest,
     ) -> Result<Service, Failure> {
+        no_manifest(request.manifest.as_ref())?;
         let name = request.name.clone();
         self.deploy(cluster, &name, self.start_service(request)).await
     }
 
-    async fn apply_manifest(&self, _step: &Step, _cluster: &Cluster, path: PathBuf) -> Result<(), Failure> {
-        let what = format!("the target `local` has no Kubernetes to apply {} to", path.display());
-        Err(Failure::new(Kind::Unsupported, what)
-            .hint("use deploy_postgres, deploy_redis or deploy_service, which every target can do"))
+    async fn apply_manifest(
+        &self,
+        _step: &Step,
+        _cluster: &Cluster,
+        manifest: Template,
+    ) -> Result<(), Failure> {
+        Err(no_kubernetes(&manifest))
     }
 
     async fn reserve_port(&self) -> Result<u16, Failure> {
         self.deployed.reserve().await
+    }
+
+    async fn has_something_up(&self) -> bool {
+        let status = self.supervisor.status().await;
+        status.is_ok_and(|status| status.processes.iter().any(|process| process.ended.is_none()))
+    }
+
+    async fn diagnose(&self) -> Option<PathBuf> {
+        None
     }
 
     async fn teardown(&self) -> Result<(), Failure> {
@@ -139,4 +163,15 @@ impl Target for Local {
     async fn detach(&self) -> Result<(), Failure> {
         self.supervisor.detach(None).await.map_err(supervisor_failure)
     }
+}
+
+/// Refuses a manifest for something that is a process here.
+fn no_manifest(manifest: Option<&Template>) -> Result<(), Failure> {
+    manifest.map_or(Ok(()), |manifest| Err(no_kubernetes(manifest)))
+}
+
+fn no_kubernetes(manifest: &Template) -> Failure {
+    let what = format!("the target `local` has no Kubernetes to apply {} to", manifest.name);
+    Failure::new(Kind::Unsupported, what)
+        .hint("use deploy_postgres, deploy_redis or deploy_service, which every target can do")
 }

@@ -113,6 +113,11 @@ fn command_line(request: &ServiceRequest) -> Result<Vec<String>, Failure> {
             words
         }
         (None, Some(binary)) => vec![binary.display().to_string()],
+        (None, None) if let Some(image) = &request.image => {
+            let what = format!("the target `local` has no container engine to run the image {}", image.name);
+            return Err(Failure::new(Kind::Unsupported, what)
+                .hint("give the option `command`, which is run on this machine instead"));
+        }
         (None, None) => {
             return Err(Failure::new(Kind::Usage, "it is not said what the service runs")
                 .hint("give the option `image`, made by build_image, or the option `command`"));
