@@ -7,6 +7,8 @@ mod deployed;
 pub mod handles;
 pub mod http;
 pub mod local;
+mod probe;
+mod redis_conf;
 mod variables;
 
 use std::collections::BTreeMap;
