@@ -12,6 +12,7 @@ mod ls;
 mod report;
 mod run;
 mod session;
+mod stage;
 mod status;
 mod stop;
 mod terminal;

@@ -9,9 +9,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use jiff::Timestamp;
 use rhai::EvalAltResult;
 use serde_json::Value;
 use tokio::runtime::Handle;
@@ -19,7 +18,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::clear::clear;
-use super::environment;
+use super::stage::{PATIENCE, Setting, Stage};
 use super::stop::Stop;
 use crate::cli::{Keep, RunArgs};
 use crate::report::{Model, ProgressMode, Record, SharedModel, Verbosity, progress};
@@ -27,15 +26,8 @@ use crate::run::child::Children;
 use crate::run::duration::show;
 use crate::run::event::{CancelReason, EventKind, SCHEMA};
 use crate::run::folder::{Facts, State};
-use crate::run::{
-    Dispatcher, Events, Failure, Journal, Kind, Outcome, Reporter, RunFolder, Secrets, scratch,
-};
-use crate::script::{Diagnostic, Environment, Host, Program};
-use crate::supervise::{ProcessId, Supervisor};
-use crate::targets::local::Local;
-
-/// How long `on_exit`, stopping commands, and teardown may each take.
-const PATIENCE: Duration = Duration::from_mins(1);
+use crate::run::{Dispatcher, Events, Failure, Kind, Outcome, Reporter, RunFolder, Secrets};
+use crate::script::{Diagnostic, Program};
 
 /// A run that is about to begin.
 pub(super) struct Session<'a> {
@@ -68,19 +60,10 @@ pub(super) struct Ended {
     teardown_ms: f64,
 }
 
-/// What a script acts on, set up before it runs.
-struct Stage {
-    folder: RunFolder,
-    facts: Facts,
-    journal: Journal,
-    host: Arc<Host>,
-    supervisor: Supervisor,
-}
-
 impl Session<'_> {
     pub(super) async fn run(self) -> Result<Ended, Failure> {
         let folder = RunFolder::create(&self.args.recipe)?;
-        let facts = self.facts(&folder)?;
+        let facts = self.setting().facts(&folder)?;
         let (secrets, model) = (Secrets::default(), SharedModel::default());
         let dispatcher = Dispatcher::start(self.began, secrets.clone(), self.reporters(&folder, &model)?);
         let events = dispatcher.events();
@@ -92,7 +75,7 @@ impl Session<'_> {
             sequential: self.args.sequential,
         });
         let mut stop = Stop::listen(events.clone(), Children::default())?;
-        let stage = self.set_stage(&folder, &facts, &events, &stop).await;
+        let stage = self.setting().stage(&folder, &facts, &events, stop.children()).await;
         let mut ended = Ended {
             folder,
             model: Model::default(),
@@ -127,22 +110,16 @@ impl Session<'_> {
         Ok(ended)
     }
 
-    /// Writes down what the run is, before there is anything to take down.
-    fn facts(&self, folder: &RunFolder) -> Result<Facts, Failure> {
-        let owner = ProcessId::current().ok_or_else(|| {
-            Failure::new(Kind::TargetUnusable, "this process cannot be found among the running ones")
-        })?;
-        let facts = Facts {
-            id: folder.id.clone(),
-            recipe: self.args.recipe.display().to_string(),
-            target: self.target.clone(),
-            started: Timestamp::now(),
-            owner,
-            scratch: scratch::path(&folder.id),
-            state: State::Running,
-        };
-        folder.write_facts(&facts).map_err(unwritable)?;
-        Ok(facts)
+    fn setting(&self) -> Setting<'_> {
+        Setting {
+            recipe: &self.args.recipe,
+            target: &self.target,
+            workspace: &self.workspace,
+            params: &self.params,
+            program: &self.program,
+            runtime: &self.runtime,
+            sequential: self.args.sequential,
+        }
     }
 
     fn reporters(&self, folder: &RunFolder, model: &SharedModel) -> Result<Vec<Box<dyn Reporter>>, Failure> {
@@ -166,47 +143,6 @@ impl Session<'_> {
         Ok(reporters)
     }
 
-    /// Makes what a script needs before its first line.
-    async fn set_stage(
-        &self,
-        folder: &RunFolder,
-        facts: &Facts,
-        events: &Events,
-        stop: &Stop,
-    ) -> Result<Stage, Failure> {
-        let journal = Journal::create(&folder.path, events.clone()).map_err(unwritable)?;
-        let scratch = facts.scratch.clone();
-        journal.creating("directory", "scratch", scratch.display().to_string()).map_err(unwritable)?;
-        scratch::create(&scratch)?;
-        let broken = |error: crate::supervise::SupervisorError| {
-            Failure::new(Kind::TargetUnusable, "the supervisor of local processes cannot be started")
-                .cause(error)
-        };
-        let exe = std::env::current_exe().map_err(unwritable)?;
-        let supervisor = Supervisor::start(&exe, &scratch).await.map_err(broken)?;
-        let children = stop.children();
-        children.set_guard(environment::guard(&supervisor, &scratch));
-        let local = Local::new(
-            supervisor.clone(),
-            scratch,
-            folder.clone(),
-            journal.clone(),
-            children.clone(),
-            events.secrets().clone(),
-        );
-        let environment = Arc::new(Environment {
-            folder: folder.clone(),
-            target: Arc::new(local),
-            workspace: self.workspace.clone(),
-            params: self.params.clone(),
-            children: children.clone(),
-            outputs: std::sync::Mutex::default(),
-        });
-        let host =
-            Host::new(&self.program, self.runtime.clone(), events.clone(), environment, self.args.sequential);
-        Ok(Stage { folder: folder.clone(), facts: facts.clone(), journal, host, supervisor })
-    }
-
     async fn play(&self, stage: &Stage, stop: &mut Stop, events: &Events, ended: &mut Ended) {
         let result = self.run_script(stage, stop).await;
         // Before anything is taken down, so that the error can still be explained.
@@ -225,14 +161,13 @@ impl Session<'_> {
         {
             ended.error = Some(stage.host.diagnose(&error));
         }
-        // Only reports miss it, and they say so.
-        let _ = stage.folder.write_sources(&covered(stage.host.sources.texts(), events.secrets()));
+        stage.keep_sources(events.secrets());
         let children = stop.children().clone();
         let _ = stop.during(tokio::time::timeout(PATIENCE, children.settle())).await;
         ended.outputs = stage.host.environment.outputs_json();
         ended.reason = stop.reason();
 
-        ended.up = self.keeps(ended) && has_something_up(&stage.supervisor).await;
+        ended.up = self.keeps(ended) && stage.has_something_up().await;
         if ended.up {
             ended.up = self.leave_up(stage, ended).await;
         }
@@ -270,26 +205,9 @@ impl Session<'_> {
 
     async fn leave_up(&self, stage: &Stage, ended: &mut Ended) -> bool {
         let state = if ended.error.is_some() { State::Kept } else { State::Up };
-        // Written first: once it is detached, only this says where it is.
-        let written = stage.folder.write_facts(&Facts { state, ..stage.facts.clone() });
-        let detached = match written {
-            Ok(()) => stage.host.environment.target.detach().await,
-            Err(error) => Err(unwritable(error)),
-        };
+        let detached = stage.leave_up(state).await;
         detached.map_err(|failure| ended.error.get_or_insert_with(|| failure.into())).is_ok()
     }
-}
-
-/// Recipes may hold secrets, too.
-fn covered(mut texts: BTreeMap<Arc<str>, Arc<str>>, secrets: &Secrets) -> BTreeMap<Arc<str>, Arc<str>> {
-    for text in texts.values_mut() {
-        *text = secrets.covered(text).into();
-    }
-    texts
-}
-
-fn unwritable(error: std::io::Error) -> Failure {
-    Failure::new(Kind::Io, "the run's records cannot be written").cause(error)
 }
 
 /// Removes what was made for a script that will not run.
@@ -314,30 +232,11 @@ async fn on_thread<T: Send + 'static>(
     }
 }
 
-/// A recipe that started nothing leaves nothing up.
-async fn has_something_up(supervisor: &Supervisor) -> bool {
-    supervisor
-        .status()
-        .await
-        .is_ok_and(|status| status.processes.iter().any(|process| process.ended.is_none()))
-}
-
 async fn take_down(stage: &Stage, events: &Events, ended: &mut Ended) {
-    let began = events.emit(EventKind::TeardownStarted);
-    let gone = tokio::time::timeout(PATIENCE, stage.host.environment.target.teardown()).await;
-    let result = match gone {
-        Ok(Ok(())) => Ok(()),
-        // The supervisor has died or hangs: the journal knows what to look for.
-        _ => clear(&stage.folder, &stage.facts).await,
-    };
-    match result {
-        Ok(()) => stage.journal.close(),
-        Err(failure) => ended.left.push(failure.into()),
-    }
-    ended.teardown_ms = events.emit(EventKind::TeardownFinished { left: ended.left.len() }) - began;
-    let state = if ended.outcome() == Outcome::Succeeded { State::Down } else { State::Failed };
-    // What is down is down, also where that cannot be written.
-    let _ = stage.folder.write_facts(&Facts { state, ..stage.facts.clone() });
+    let (took_ms, result) = stage.take_down(events).await;
+    ended.teardown_ms = took_ms;
+    ended.left.extend(result.err().map(Diagnostic::from));
+    stage.conclude(if ended.outcome() == Outcome::Succeeded { State::Down } else { State::Failed });
 }
 
 impl Ended {

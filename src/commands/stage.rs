@@ -1,0 +1,160 @@
+//! What scripts act on, made before their first line and taken down after the
+//! last: the run's folder, its supervisor, its target and the host.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::runtime::Handle;
+
+use super::clear::clear;
+use super::environment;
+use crate::run::child::Children;
+use crate::run::event::EventKind;
+use crate::run::folder::{Facts, State};
+use crate::run::{Events, Failure, Journal, Kind, RunFolder, Secrets, scratch};
+use crate::script::{Environment, Host, Program};
+use crate::supervise::{ProcessId, Supervisor};
+use crate::targets::local::Local;
+
+/// How long `on_exit`, stopping commands, and teardown may each take.
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
+
+/// What a stage is set for.
+pub(super) struct Setting<'a> {
+    /// The recipe, or what stands for it.
+    pub recipe: &'a Path,
+    pub target: &'a str,
+    pub workspace: &'a Path,
+    pub params: &'a BTreeMap<String, Value>,
+    pub program: &'a Program,
+    pub runtime: &'a Handle,
+    pub sequential: bool,
+}
+
+/// What a script acts on.
+pub(super) struct Stage {
+    pub folder: RunFolder,
+    pub facts: Facts,
+    pub journal: Journal,
+    pub host: Arc<Host>,
+    pub supervisor: Supervisor,
+}
+
+impl Setting<'_> {
+    /// Writes down what the run is, before there is anything to take down.
+    pub(super) fn facts(&self, folder: &RunFolder) -> Result<Facts, Failure> {
+        let owner = ProcessId::current().ok_or_else(|| {
+            Failure::new(Kind::TargetUnusable, "this process cannot be found among the running ones")
+        })?;
+        let facts = Facts {
+            id: folder.id.clone(),
+            recipe: self.recipe.display().to_string(),
+            target: self.target.to_owned(),
+            started: Timestamp::now(),
+            owner,
+            scratch: scratch::path(&folder.id),
+            state: State::Running,
+        };
+        folder.write_facts(&facts).map_err(unwritable)?;
+        Ok(facts)
+    }
+
+    /// Makes what a script needs before its first line.
+    pub(super) async fn stage(
+        &self,
+        folder: &RunFolder,
+        facts: &Facts,
+        events: &Events,
+        children: &Children,
+    ) -> Result<Stage, Failure> {
+        let journal = Journal::create(&folder.path, events.clone()).map_err(unwritable)?;
+        let scratch = facts.scratch.clone();
+        journal.creating("directory", "scratch", scratch.display().to_string()).map_err(unwritable)?;
+        scratch::create(&scratch)?;
+        let broken = |error: crate::supervise::SupervisorError| {
+            Failure::new(Kind::TargetUnusable, "the supervisor of local processes cannot be started")
+                .cause(error)
+        };
+        let exe = std::env::current_exe().map_err(unwritable)?;
+        let supervisor = Supervisor::start(&exe, &scratch).await.map_err(broken)?;
+        children.set_guard(environment::guard(&supervisor, &scratch));
+        let local = Local::new(
+            supervisor.clone(),
+            scratch,
+            folder.clone(),
+            journal.clone(),
+            children.clone(),
+            events.secrets().clone(),
+        );
+        let environment = Arc::new(Environment {
+            folder: folder.clone(),
+            target: Arc::new(local),
+            workspace: self.workspace.to_owned(),
+            params: self.params.clone(),
+            children: children.clone(),
+            outputs: std::sync::Mutex::default(),
+        });
+        let host =
+            Host::new(self.program, self.runtime.clone(), events.clone(), environment, self.sequential);
+        Ok(Stage { folder: folder.clone(), facts: facts.clone(), journal, host, supervisor })
+    }
+}
+
+impl Stage {
+    /// Lets everything outlive this process, as `state` says.
+    pub(super) async fn leave_up(&self, state: State) -> Result<(), Failure> {
+        // Written first: once it is detached, only this says where it is.
+        self.folder.write_facts(&Facts { state, ..self.facts.clone() }).map_err(unwritable)?;
+        self.host.environment.target.detach().await
+    }
+
+    /// Keeps the texts that positions of the record are in.
+    pub(super) fn keep_sources(&self, secrets: &Secrets) {
+        // Only reports miss it, and they say so.
+        let _ = self.folder.write_sources(&covered(self.host.sources.texts(), secrets));
+    }
+
+    /// A recipe that started nothing leaves nothing up.
+    pub(super) async fn has_something_up(&self) -> bool {
+        let status = self.supervisor.status().await;
+        status.is_ok_and(|status| status.processes.iter().any(|process| process.ended.is_none()))
+    }
+
+    /// Takes everything down. Returns milliseconds, and what was not possible.
+    pub(super) async fn take_down(&self, events: &Events) -> (f64, Result<(), Failure>) {
+        let began = events.emit(EventKind::TeardownStarted);
+        let gone = tokio::time::timeout(PATIENCE, self.host.environment.target.teardown()).await;
+        let result = match gone {
+            Ok(Ok(())) => Ok(()),
+            // The supervisor has died or hangs: the journal knows what to look for.
+            _ => clear(&self.folder, &self.facts).await,
+        };
+        if result.is_ok() {
+            self.journal.close();
+        }
+        let left = usize::from(result.is_err());
+        (events.emit(EventKind::TeardownFinished { left }) - began, result)
+    }
+
+    /// Writes down how the run ended. What is down is down, also where that
+    /// cannot be written.
+    pub(super) fn conclude(&self, state: State) {
+        let _ = self.folder.write_facts(&Facts { state, ..self.facts.clone() });
+    }
+}
+
+/// Recipes may hold secrets, too.
+fn covered(mut texts: BTreeMap<Arc<str>, Arc<str>>, secrets: &Secrets) -> BTreeMap<Arc<str>, Arc<str>> {
+    for text in texts.values_mut() {
+        *text = secrets.covered(text).into();
+    }
+    texts
+}
+
+fn unwritable(error: std::io::Error) -> Failure {
+    Failure::new(Kind::Io, "the run's records cannot be written").cause(error)
+}
