@@ -60,6 +60,12 @@ pub enum Command {
     Check(CheckArgs),
     /// Describe the primitives that recipes can call
     Doc(DocArgs),
+    /// A port-forward of a run
+    #[command(name = "__forward", hide = true)]
+    Forward {
+        /// The file that says what to forward.
+        file: PathBuf,
+    },
     /// The supervisor of a run
     #[command(name = "__supervise", hide = true)]
     Supervise {
@@ -77,9 +83,12 @@ pub struct RunArgs {
     /// Take the environment down at the end
     #[arg(long)]
     pub rm: bool,
-    /// Where to set up: local
+    /// Where to set up: local, kind or kube:CONTEXT
     #[arg(long, env = "RECIPE_TARGET", value_name = "TARGET")]
     pub target: Option<String>,
+    /// Where images for kube:CONTEXT are pushed to and pulled from
+    #[arg(long, env = "RECIPE_REGISTRY", value_name = "HOST/PATH")]
+    pub registry: Option<String>,
     /// Set a parameter of the recipe
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = key_value)]
     pub set: Vec<(String, String)>,

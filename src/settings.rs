@@ -8,9 +8,7 @@ use serde_json::Value;
 
 use crate::cli::RunArgs;
 use crate::run::{Failure, Kind};
-
-/// Names this version can set up on.
-const TARGETS: [&str; 1] = ["local"];
+use crate::targets::{TARGETS, is_target};
 
 /// The project's `recipe.toml`, beside or above its recipes.
 #[derive(Debug, Default, Deserialize)]
@@ -18,6 +16,8 @@ const TARGETS: [&str; 1] = ["local"];
 struct ProjectFile {
     /// The target when nothing else says.
     target: Option<String>,
+    /// Where images for `kube:CONTEXT` are pushed to, when nothing else says.
+    registry: Option<String>,
 }
 
 /// The target that a run asks for.
@@ -27,11 +27,19 @@ struct ProjectFile {
 pub fn target(args: &RunArgs, workspace: &Path) -> Result<String, Failure> {
     let project = project_file(workspace)?;
     let target = args.target.clone().or(project.target).unwrap_or_else(|| "local".to_owned());
-    if TARGETS.contains(&target.as_str()) {
+    if is_target(&target) {
         return Ok(target);
     }
     Err(Failure::new(Kind::TargetUnusable, format!("this version cannot set up on the target `{target}`"))
         .hint(format!("it can set up on: {}", TARGETS.join(", "))))
+}
+
+/// The registry that images for a cluster that is there are pushed to.
+///
+/// # Errors
+/// When `recipe.toml` is wrong.
+pub fn registry(args: &RunArgs, workspace: &Path) -> Result<Option<String>, Failure> {
+    Ok(args.registry.clone().or(project_file(workspace)?.registry))
 }
 
 fn project_file(workspace: &Path) -> Result<ProjectFile, Failure> {

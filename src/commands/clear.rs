@@ -7,10 +7,11 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use crate::run::folder::Facts;
-use crate::run::journal::{self, Change};
+use crate::run::journal::{self, Change, Entry};
 use crate::run::scratch::MARK_VARIABLE;
 use crate::run::{Failure, Kind, RunFolder};
 use crate::supervise::ProcessId;
+use crate::targets::kubernetes::clean_up;
 
 /// How long a process group has to quit by itself.
 const GRACE: Duration = Duration::from_secs(2);
@@ -22,10 +23,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// started, as far as they can be told from others, and removes its scratch
 /// directory.
 pub(super) async fn clear(folder: &RunFolder, facts: &Facts) -> Result<(), Failure> {
-    let entries = journal::read(&folder.path).map_err(|error| {
-        Failure::new(Kind::Io, format!("the journal of `{}` cannot be read", folder.id)).cause(error)
-    })?;
-    let leaders = entries.into_iter().filter_map(|entry| match entry.change {
+    let entries = read(folder)?;
+    let leaders = entries.iter().filter_map(|entry| match entry.change {
         Change::Running { process, .. } => Some(process),
         _ => None,
     });
@@ -46,12 +45,24 @@ pub(super) async fn clear(folder: &RunFolder, facts: &Facts) -> Result<(), Failu
     };
     // Whoever does not go belongs to another user, and keeps no directory.
     let _ = tokio::time::timeout(GRACE, stragglers).await;
-    match fs_err::remove_dir_all(&facts.scratch) {
+    let removed = match fs_err::remove_dir_all(&facts.scratch) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(Failure::new(Kind::Io, format!("{} cannot be removed", facts.scratch.display())).cause(error))
         }
         _ => Ok(()),
-    }
+    };
+    clean_up(&entries).await.and(removed)
+}
+
+/// Removes what the run has outside its supervisor: clusters and the like.
+pub(super) async fn clear_elsewhere(folder: &RunFolder) -> Result<(), Failure> {
+    clean_up(&read(folder)?).await
+}
+
+fn read(folder: &RunFolder) -> Result<Vec<Entry>, Failure> {
+    journal::read(&folder.path).map_err(|error| {
+        Failure::new(Kind::Io, format!("the journal of `{}` cannot be read", folder.id)).cause(error)
+    })
 }
 
 /// Asks a process group to quit, which keeps PostgreSQL from leaking shared

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::clear::clear;
+use super::clear::{clear, clear_elsewhere};
 use crate::run::child::Guard;
 use crate::run::folder::{Facts, State};
 use crate::run::scratch::MARK_VARIABLE;
@@ -84,9 +84,13 @@ pub(super) async fn take_down(folder: &RunFolder, facts: &Facts) -> Result<(), F
         }
     }
     match Supervisor::connect(&facts.scratch).await {
-        Ok(supervisor) => supervisor.shutdown().await.map_err(|error| {
-            Failure::new(Kind::Io, format!("run `{}` cannot be taken down", folder.id)).cause(error)
-        })?,
+        Ok(supervisor) => {
+            let (shut, cleared) = tokio::join!(supervisor.shutdown(), clear_elsewhere(folder));
+            shut.map_err(|error| {
+                Failure::new(Kind::Io, format!("run `{}` cannot be taken down", folder.id)).cause(error)
+            })?;
+            cleared?;
+        }
         Err(_) => clear(folder, &facts).await?,
     }
     let written = folder.write_facts(&Facts { state: State::Down, ..facts });

@@ -40,6 +40,9 @@ pub fn main() -> ExitCode {
     log();
     let result = match cli.command {
         Command::Supervise { run_dir } => return crate::supervise::run_shim(&run_dir),
+        Command::Forward { file } => {
+            block_on(crate::targets::kubernetes::run_forward(&file)).map(|never| match never {})
+        }
         Command::Run(args) => run::run(&args),
         Command::Down(args) => down::down(&args),
         Command::Ls(args) => ls::ls(&args),

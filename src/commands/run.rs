@@ -29,6 +29,7 @@ fn set_up(args: &RunArgs) -> Done {
     quieten_panics();
     let workspace = workspace_of(&args.recipe);
     let target = settings::target(args, &workspace)?;
+    let registry = settings::registry(args, &workspace)?;
     let program = match Program::compile(TABLE, &args.recipe) {
         Ok(program) => Arc::new(program),
         Err(diagnostic) => return refuse(args, &[*diagnostic]),
@@ -44,8 +45,16 @@ fn set_up(args: &RunArgs) -> Done {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime =
         runtime.map_err(|error| Failure::new(Kind::Io, "no threads can be started").cause(error))?;
-    let session =
-        Session { args, began, workspace, target, params, program, runtime: runtime.handle().clone() };
+    let session = Session {
+        args,
+        began,
+        workspace,
+        target,
+        registry,
+        params,
+        program,
+        runtime: runtime.handle().clone(),
+    };
     let ended = runtime.block_on(session.run())?;
     // Work that a cancelled branch left behind must not hold the process up.
     runtime.shutdown_background();
@@ -98,6 +107,9 @@ fn describe(ended: &Ended) {
     let id = &ended.folder.id;
     if ended.reason.is_some() || ended.error.is_some() {
         anstream::eprintln!("\n  records and logs: {}", ended.folder.path.display());
+        if let Some(diagnostics) = &ended.diagnostics {
+            anstream::eprintln!("  diagnostics:      {}", diagnostics.display());
+        }
     }
     if !ended.up {
         return;

@@ -35,6 +35,7 @@ pub(super) struct Session<'a> {
     pub began: Instant,
     pub workspace: PathBuf,
     pub target: String,
+    pub registry: Option<String>,
     pub params: BTreeMap<String, Value>,
     pub program: Arc<Program>,
     pub runtime: Handle,
@@ -50,6 +51,8 @@ pub(super) struct Ended {
     pub reason: Option<CancelReason>,
     /// What went wrong.
     pub error: Option<Diagnostic>,
+    /// Where the state of the target was kept before it was taken down.
+    pub diagnostics: Option<PathBuf>,
     /// What could not be taken down.
     pub left: Vec<Diagnostic>,
     /// Whether the environment is still up.
@@ -83,6 +86,7 @@ impl Session<'_> {
             secrets,
             reason: None,
             error: None,
+            diagnostics: None,
             left: Vec::new(),
             up: false,
             wall_ms: 0.0,
@@ -114,6 +118,7 @@ impl Session<'_> {
         Setting {
             recipe: &self.args.recipe,
             target: &self.target,
+            registry: self.registry.as_deref(),
             workspace: &self.workspace,
             params: &self.params,
             program: &self.program,
@@ -155,6 +160,11 @@ impl Session<'_> {
         ended.wall_ms = events.emit(EventKind::SetupFinished { outcome: ended.outcome() });
 
         let token = CancellationToken::new();
+        if ended.outcome() != Outcome::Succeeded {
+            // Before `on_exit` and teardown, which remove what explains it.
+            let diagnose = token.run_until_cancelled(stage.host.environment.target.diagnose());
+            ended.diagnostics = stop.last_words(&token, PATIENCE, diagnose).await.flatten();
+        }
         let hooks = on_thread(|done| stage.host.run_exit_hooks(token.clone(), done));
         if let Err(error) = stop.last_words(&token, PATIENCE, hooks).await
             && ended.error.is_none()

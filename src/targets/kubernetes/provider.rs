@@ -8,6 +8,7 @@ use crate::run::{Failure, Step};
 use crate::targets::{ClusterRequest, Image, ImageRequest};
 
 /// A cluster that is there now.
+#[derive(Clone)]
 pub(super) struct Made {
     /// How it is reached.
     pub access: Access,

@@ -31,7 +31,7 @@ impl Local {
                 cwd: Some(request.workspace.clone()),
                 ..Command::default()
             };
-            let built = self.children.run(&command, |stream, line| step.output(stream, line)).await;
+            let built = self.run.children.run(&command, |stream, line| step.output(stream, line)).await;
             let built =
                 built.map_err(|error| Failure::new(Kind::Io, "`sh` cannot be executed").cause(error))?;
             if !built.status.success() {

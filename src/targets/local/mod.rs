@@ -6,7 +6,6 @@
 mod home;
 mod image;
 mod postgres;
-mod process;
 mod ready;
 mod redis;
 mod servers;
@@ -17,51 +16,24 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 
 use super::deployed::{Deployed, supervisor_failure};
-use super::handles::escape;
 use super::{
-    Cluster, ClusterRequest, Image, ImageRequest, Postgres, PostgresRequest, Redis, RedisRequest, Service,
-    ServiceRequest, Target, Template,
+    Belongings, Cluster, ClusterRequest, Image, ImageRequest, Postgres, PostgresRequest, Redis, RedisRequest,
+    Service, ServiceRequest, Target, Template,
 };
-use crate::run::child::Children;
-use crate::run::{Failure, Journal, Kind, RunFolder, Secrets, Step};
-use crate::supervise::Supervisor;
+use crate::run::{Failure, Kind, Step};
 
 /// Processes of this machine, owned by one supervisor.
 pub struct Local {
-    supervisor: Supervisor,
-    /// The run's scratch directory.
-    scratch: PathBuf,
-    folder: RunFolder,
-    journal: Journal,
-    children: Children,
-    secrets: Secrets,
+    run: Belongings,
     deployed: Deployed,
 }
 
 impl Local {
-    /// The local target of the run that `supervisor` belongs to.
+    /// The local target of a run.
     #[must_use]
-    pub fn new(
-        supervisor: Supervisor,
-        scratch: PathBuf,
-        folder: RunFolder,
-        journal: Journal,
-        children: Children,
-        secrets: Secrets,
-    ) -> Self {
-        let deployed = Deployed::new(supervisor.clone());
-        Self { supervisor, scratch, folder, journal, children, secrets, deployed }
-    }
-
-    /// A password nobody has seen, and that nothing will show.
-    fn secret(&self, given: Option<String>) -> Result<String, Failure> {
-        let secret = match given {
-            Some(given) => given,
-            None => crate::run::secrets::random(24)?,
-        };
-        self.secrets.add(&secret);
-        self.secrets.add(&escape(&secret));
-        Ok(secret)
+    pub fn new(run: Belongings) -> Self {
+        let deployed = Deployed::new(run.supervisor.clone());
+        Self { run, deployed }
     }
 }
 
@@ -148,7 +120,7 @@ impl Target for Local {
     }
 
     async fn has_something_up(&self) -> bool {
-        let status = self.supervisor.status().await;
+        let status = self.run.supervisor.status().await;
         status.is_ok_and(|status| status.processes.iter().any(|process| process.ended.is_none()))
     }
 
@@ -157,11 +129,11 @@ impl Target for Local {
     }
 
     async fn teardown(&self) -> Result<(), Failure> {
-        self.supervisor.shutdown().await.map_err(supervisor_failure)
+        self.run.supervisor.shutdown().await.map_err(supervisor_failure)
     }
 
     async fn detach(&self) -> Result<(), Failure> {
-        self.supervisor.detach(None).await.map_err(supervisor_failure)
+        self.run.supervisor.detach(None).await.map_err(supervisor_failure)
     }
 }
 

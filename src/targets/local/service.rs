@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::process::LocalProcess;
 use super::{Local, ready};
 use crate::run::child::{Children, Command, exit_code};
 use crate::run::{Failure, Kind, Step};
 use crate::supervise::{Signal, Spawn, StopPolicy};
 use crate::targets::handles::{ServiceParts, empty_command};
+use crate::targets::process::SupervisedProcess;
 use crate::targets::variables::{expand, port_variable, substitute};
 use crate::targets::{Endpoint, Executed, Service, ServiceRequest, Workload, probe};
 
@@ -50,9 +50,10 @@ impl Local {
         let mut command = command.into_iter().map(|word| substitute(&word, &env));
         let program = command.next().unwrap_or_default();
         let process = self
+            .run
             .spawn(Spawn {
                 name: request.name.clone(),
-                log: self.folder.log(&request.name),
+                log: self.run.folder.log(&request.name),
                 program: program.into(),
                 args: command.collect(),
                 env: env.clone(),
@@ -75,7 +76,7 @@ impl Local {
                 path: request.ready,
                 env,
                 home,
-                children: self.children.clone(),
+                children: self.run.children.clone(),
             }),
         })))
     }
@@ -153,7 +154,7 @@ fn write_files(folder: &Path, files: &BTreeMap<String, String>) -> Result<(), Fa
 
 /// The running service.
 struct ServiceProcess {
-    process: LocalProcess,
+    process: SupervisedProcess,
     endpoint: Option<Endpoint>,
     path: Option<String>,
     env: BTreeMap<String, String>,
