@@ -94,8 +94,9 @@ impl Kind {
         cli.create(step, &self.run.children, name, config, image.as_deref(), kubeconfig).await
     }
 
+    /// Goes with the environment, as what it gives access to does.
     fn kubeconfig_file(&self, cluster: &str) -> PathBuf {
-        self.run.folder.path.join(format!("{cluster}.kubeconfig"))
+        self.run.scratch.join(format!("{cluster}.kubeconfig"))
     }
 }
 
