@@ -9,6 +9,7 @@ mod environment;
 mod export;
 mod logs;
 mod ls;
+mod repl;
 mod report;
 mod run;
 mod session;
@@ -41,6 +42,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Supervise { run_dir } => return crate::supervise::run_shim(&run_dir),
         Command::Run(args) => run::run(&args),
+        Command::Repl(args) => repl::repl(&args),
         Command::Down(args) => down::down(&args),
         Command::Ls(args) => ls::ls(&args),
         Command::Status(args) => status::status(&args),
@@ -65,6 +67,12 @@ fn log() {
     if let Ok(filter) = std::env::var("RECIPE_LOG") {
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     }
+}
+
+/// The runtime of a run: its work beside the script's own threads.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.map_err(|error| Failure::new(Kind::Io, "no threads can be started").cause(error))
 }
 
 /// Runs the async work of a short command.

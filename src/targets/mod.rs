@@ -6,6 +6,7 @@
 mod deployed;
 pub mod handles;
 pub mod http;
+pub mod kept;
 pub mod local;
 mod variables;
 
@@ -195,6 +196,14 @@ pub trait Target: Send + Sync {
     /// Applies a Kubernetes manifest.
     async fn apply_manifest(&self, step: &Step, cluster: &Cluster, manifest: Template)
     -> Result<(), Failure>;
+
+    /// Opens what an earlier process of the same run has deployed. A target that
+    /// does not say how cannot be attached to.
+    async fn adopt(&self, kept: &kept::Kept) -> Result<std::sync::Arc<dyn Workload>, Failure> {
+        let what = format!("`{}` cannot be opened again on the target `{}`", kept.name(), self.name());
+        Err(Failure::new(crate::run::Kind::Unsupported, what)
+            .hint("its outputs and logs are there: `recipe env`, `recipe logs`"))
+    }
 
     /// Reserves a port on 127.0.0.1 for the rest of the run.
     async fn reserve_port(&self) -> Result<u16, Failure>;

@@ -3,6 +3,7 @@
 //! A cluster is only a name here; everything is a process of the run's
 //! supervisor, in a directory of its own below the run's scratch directory.
 
+mod adopt;
 mod home;
 mod image;
 mod postgres;
@@ -13,11 +14,13 @@ mod servers;
 mod service;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::deployed::{Deployed, supervisor_failure};
-use super::handles::escape;
+use super::handles::{Workload, escape};
+use super::kept::Kept;
 use super::{
     Cluster, ClusterRequest, Image, ImageRequest, Postgres, PostgresRequest, Redis, RedisRequest, Service,
     ServiceRequest, Target, Template,
@@ -154,6 +157,10 @@ impl Target for Local {
 
     async fn diagnose(&self) -> Option<PathBuf> {
         None
+    }
+
+    async fn adopt(&self, kept: &Kept) -> Result<Arc<dyn Workload>, Failure> {
+        self.open(kept).await
     }
 
     async fn teardown(&self) -> Result<(), Failure> {

@@ -251,9 +251,9 @@ fn lost_port(failure: &Failure) -> bool {
 }
 
 /// The running server.
-struct PostgresProcess {
-    process: LocalProcess,
-    config: tokio_postgres::Config,
+pub(super) struct PostgresProcess {
+    pub process: LocalProcess,
+    pub config: tokio_postgres::Config,
 }
 
 #[async_trait]

@@ -75,7 +75,7 @@ fn quote(value: &str) -> String {
     format!("\"{escaped}\"")
 }
 
-fn client(endpoint: &Endpoint, password: &str) -> Result<::redis::Client, Failure> {
+pub(super) fn client(endpoint: &Endpoint, password: &str) -> Result<::redis::Client, Failure> {
     let mut settings = ::redis::RedisConnectionInfo::default();
     if !password.is_empty() {
         settings = settings.set_password(password);
@@ -88,9 +88,9 @@ fn client(endpoint: &Endpoint, password: &str) -> Result<::redis::Client, Failur
 }
 
 /// The running server.
-struct RedisProcess {
-    process: LocalProcess,
-    client: ::redis::Client,
+pub(super) struct RedisProcess {
+    pub process: LocalProcess,
+    pub client: ::redis::Client,
 }
 
 #[async_trait]
