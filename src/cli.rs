@@ -42,6 +42,8 @@ pub struct Cli {
 pub enum Command {
     /// Set up the environment that a recipe describes, and leave it up
     Run(RunArgs),
+    /// Write and run a recipe entry by entry, or look into an environment
+    Repl(ReplArgs),
     /// Take environments down
     Down(DownArgs),
     /// List runs
@@ -128,6 +130,23 @@ pub struct RunArgs {
     /// Show the output of commands too
     #[arg(short, long)]
     pub verbose: bool,
+}
+
+/// `recipe repl`.
+#[derive(Debug, Args)]
+pub struct ReplArgs {
+    /// Where to set up: local
+    #[arg(long, env = "RECIPE_TARGET", value_name = "TARGET")]
+    pub target: Option<String>,
+    /// Open the handles of a run that is up, or failed and was kept
+    #[arg(long, value_name = "RUN")]
+    pub attach: Option<String>,
+    /// Set a parameter
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = key_value)]
+    pub set: Vec<(String, String)>,
+    /// Read parameters from a TOML, YAML or JSON file; --set wins
+    #[arg(long, value_name = "FILE")]
+    pub params: Option<PathBuf>,
 }
 
 /// What happens to the environment of a failed run.

@@ -9,10 +9,7 @@ use crate::script::Program;
 pub(super) fn check(args: &CheckArgs) -> Done {
     let mut code = exit::DONE;
     for recipe in &args.recipes {
-        let problems = match Program::compile(TABLE, recipe) {
-            Ok(program) => program.check(),
-            Err(diagnostic) => vec![*diagnostic],
-        };
+        let problems = Program::problems(TABLE, recipe);
         for problem in &problems {
             terminal::show(problem);
             code = exit::USAGE;

@@ -7,7 +7,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use crate::run::folder::Facts;
-use crate::run::journal::{self, Change, Entry};
+use crate::run::journal::{self, Change};
 use crate::run::scratch::MARK_VARIABLE;
 use crate::run::{Failure, Kind, RunFolder};
 use crate::supervise::ProcessId;
@@ -23,7 +23,9 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// started, as far as they can be told from others, and removes its scratch
 /// directory.
 pub(super) async fn clear(folder: &RunFolder, facts: &Facts) -> Result<(), Failure> {
-    let entries = read(folder)?;
+    let entries = journal::read(&folder.path).map_err(|error| {
+        Failure::new(Kind::Io, format!("the journal of `{}` cannot be read", folder.id)).cause(error)
+    })?;
     let leaders = entries.iter().filter_map(|entry| match entry.change {
         Change::Running { process, .. } => Some(process),
         _ => None,
@@ -51,18 +53,7 @@ pub(super) async fn clear(folder: &RunFolder, facts: &Facts) -> Result<(), Failu
         }
         _ => Ok(()),
     };
-    clean_up(&entries).await.and(removed)
-}
-
-/// Removes what the run has outside its supervisor: clusters and the like.
-pub(super) async fn clear_elsewhere(folder: &RunFolder) -> Result<(), Failure> {
-    clean_up(&read(folder)?).await
-}
-
-fn read(folder: &RunFolder) -> Result<Vec<Entry>, Failure> {
-    journal::read(&folder.path).map_err(|error| {
-        Failure::new(Kind::Io, format!("the journal of `{}` cannot be read", folder.id)).cause(error)
-    })
+    clean_up(folder).await.and(removed)
 }
 
 /// Asks a process group to quit, which keeps PostgreSQL from leaking shared

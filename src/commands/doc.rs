@@ -10,27 +10,35 @@ use crate::run::{Failure, Kind};
 use crate::script::{Family, Opt, Primitive, suggest};
 
 pub(super) fn doc(args: &DocArgs) -> Done {
-    let chosen: Vec<_> = match &args.name {
-        None => documented().collect(),
-        Some(name) => documented().filter(|primitive| primitive.name == name).collect(),
-    };
-    if let (Some(name), true) = (&args.name, chosen.is_empty()) {
-        let mut failure = Failure::new(Kind::Usage, format!("there is no primitive `{name}`"));
-        let near = suggest::nearest(name, documented().map(|primitive| primitive.name));
-        failure.hint = Some(match near {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => "`recipe doc` lists them".to_owned(),
-        });
-        return Err(failure);
-    }
-    let text = match (args.format, &args.name) {
-        (DocFormat::Json, _) => return terminal::print_json(&json(&chosen)).map(|()| exit::DONE),
-        (DocFormat::Markdown, _) => markdown(&chosen),
-        (DocFormat::Text, None) => list(),
-        (DocFormat::Text, Some(_)) => chosen.iter().map(|primitive| page(primitive)).collect(),
+    let chosen = chosen(args.name.as_deref())?;
+    let text = match args.format {
+        DocFormat::Json => return terminal::print_json(&json(&chosen)).map(|()| exit::DONE),
+        DocFormat::Markdown => markdown(&chosen),
+        DocFormat::Text => text(args.name.as_deref())?,
     };
     terminal::print(&text)?;
     Ok(exit::DONE)
+}
+
+/// The reference for a terminal: a list, or the page of one primitive.
+pub(super) fn text(name: Option<&str>) -> Result<String, Failure> {
+    let chosen = chosen(name)?;
+    Ok(if name.is_none() { list() } else { chosen.iter().map(|primitive| page(primitive)).collect() })
+}
+
+fn chosen(name: Option<&str>) -> Result<Vec<&'static Primitive>, Failure> {
+    let Some(name) = name else { return Ok(documented().collect()) };
+    let chosen: Vec<_> = documented().filter(|primitive| primitive.name == name).collect();
+    if !chosen.is_empty() {
+        return Ok(chosen);
+    }
+    let mut failure = Failure::new(Kind::Usage, format!("there is no primitive `{name}`"));
+    let near = suggest::nearest(name, documented().map(|primitive| primitive.name));
+    failure.hint = Some(match near {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "`recipe doc` lists them".to_owned(),
+    });
+    Err(failure)
 }
 
 /// All but what exists for recipe's own tests.

@@ -8,12 +8,13 @@ use async_trait::async_trait;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::clear::{clear, clear_elsewhere};
+use super::clear::clear;
 use crate::run::child::Guard;
 use crate::run::folder::{Facts, State};
 use crate::run::scratch::MARK_VARIABLE;
 use crate::run::{Failure, Kind, RunFolder};
 use crate::supervise::{ProcessId, Supervisor, socket_path};
+use crate::targets::kubernetes::clean_up;
 
 /// How a run stands in truth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +86,7 @@ pub(super) async fn take_down(folder: &RunFolder, facts: &Facts) -> Result<(), F
     }
     match Supervisor::connect(&facts.scratch).await {
         Ok(supervisor) => {
-            let (shut, cleared) = tokio::join!(supervisor.shutdown(), clear_elsewhere(folder));
+            let (shut, cleared) = tokio::join!(supervisor.shutdown(), clean_up(folder));
             shut.map_err(|error| {
                 Failure::new(Kind::Io, format!("run `{}` cannot be taken down", folder.id)).cause(error)
             })?;

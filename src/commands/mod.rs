@@ -9,6 +9,7 @@ mod environment;
 mod export;
 mod logs;
 mod ls;
+mod repl;
 mod report;
 mod run;
 mod session;
@@ -44,6 +45,7 @@ pub fn main() -> ExitCode {
             block_on(crate::targets::kubernetes::run_forward(&file)).map(|never| match never {})
         }
         Command::Run(args) => run::run(&args),
+        Command::Repl(args) => repl::repl(&args),
         Command::Down(args) => down::down(&args),
         Command::Ls(args) => ls::ls(&args),
         Command::Status(args) => status::status(&args),
@@ -68,6 +70,12 @@ fn log() {
     if let Ok(filter) = std::env::var("RECIPE_LOG") {
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     }
+}
+
+/// The runtime of a run: its work beside the script's own threads.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.map_err(|error| Failure::new(Kind::Io, "no threads can be started").cause(error))
 }
 
 /// Runs the async work of a short command.

@@ -9,11 +9,15 @@ use super::{Done, terminal};
 use crate::cli::{Output, RunArgs};
 use crate::primitives::{TABLE, declared_params};
 use crate::report::{Summary, timeline};
+use crate::run::Failure;
 use crate::run::event::{CancelReason, Outcome};
-use crate::run::{Failure, Kind};
 use crate::script::call::quieten_panics;
 use crate::script::{Diagnostic, Program, workspace_of};
 use crate::{exit, settings};
+
+/// Problems that make a run pointless, whichever way it would take. Others may
+/// lie where it never comes, or in a `try`; `recipe check` tells all.
+const REFUSED: [&str; 3] = ["unknown", "arity", "option"];
 
 pub(super) fn run(args: &RunArgs) -> Done {
     let done = set_up(args);
@@ -28,23 +32,22 @@ fn set_up(args: &RunArgs) -> Done {
     let began = Instant::now();
     quieten_panics();
     let workspace = workspace_of(&args.recipe);
-    let target = settings::target(args, &workspace)?;
-    let registry = settings::registry(args, &workspace)?;
+    let target = settings::target(args.target.as_deref(), &workspace)?;
+    let registry = settings::registry(args.registry.as_deref(), &workspace)?;
     let program = match Program::compile(TABLE, &args.recipe) {
         Ok(program) => Arc::new(program),
         Err(diagnostic) => return refuse(args, &[*diagnostic]),
     };
-    let problems = program.check();
+    let mut problems = program.check();
+    problems.retain(|problem| REFUSED.contains(&problem.code.as_str()));
     if !problems.is_empty() {
         return refuse(args, &problems);
     }
-    let params = settings::params(args)?;
+    let params = settings::params(&args.set, args.params.as_deref())?;
     settings::check_params(&params, declared_params(&program).as_deref())?;
     let exports = Exports::open(args)?;
 
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime =
-        runtime.map_err(|error| Failure::new(Kind::Io, "no threads can be started").cause(error))?;
+    let runtime = super::runtime()?;
     let session = Session {
         args,
         began,

@@ -177,7 +177,7 @@ impl Session<'_> {
         ended.outputs = stage.host.environment.outputs_json();
         ended.reason = stop.reason();
 
-        ended.up = self.keeps(ended) && stage.has_something_up().await;
+        ended.up = self.keeps(ended) && !stage.up().await.is_empty();
         if ended.up {
             ended.up = self.leave_up(stage, ended).await;
         }

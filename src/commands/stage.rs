@@ -16,7 +16,7 @@ use crate::run::child::Children;
 use crate::run::event::EventKind;
 use crate::run::folder::{Facts, State};
 use crate::run::{Events, Failure, Journal, Kind, RunFolder, Secrets, scratch};
-use crate::script::{Environment, Host, Program};
+use crate::script::{Environment, Host, Memory, Program};
 use crate::supervise::{ProcessId, Supervisor};
 use crate::targets::{self, Belongings};
 
@@ -82,25 +82,57 @@ impl Setting<'_> {
         };
         let exe = std::env::current_exe().map_err(unwritable)?;
         let supervisor = Supervisor::start(&exe, &scratch).await.map_err(broken)?;
-        children.set_guard(environment::guard(&supervisor, &scratch));
+        self.around(supervisor, journal, folder, facts, events, children)
+    }
+
+    /// The stage of a run that is up already.
+    pub(super) async fn rejoin(
+        &self,
+        folder: &RunFolder,
+        facts: &Facts,
+        events: &Events,
+        children: &Children,
+    ) -> Result<Stage, Failure> {
+        let supervisor = Supervisor::connect(&facts.scratch).await.map_err(|error| {
+            Failure::new(Kind::NotFound, format!("the environment of `{}` is not up", folder.id))
+                .hint("`recipe ls` lists what is up")
+                .cause(error)
+        })?;
+        let journal = Journal::create(&folder.path, events.clone()).map_err(unwritable)?;
+        self.around(supervisor, journal, folder, facts, events, children)
+    }
+
+    fn around(
+        &self,
+        supervisor: Supervisor,
+        journal: Journal,
+        folder: &RunFolder,
+        facts: &Facts,
+        events: &Events,
+        children: &Children,
+    ) -> Result<Stage, Failure> {
+        children.set_guard(environment::guard(&supervisor, &facts.scratch));
+        let secrets = events.secrets().clone();
         let belongings = Belongings {
             supervisor,
-            scratch,
+            scratch: facts.scratch.clone(),
             folder: folder.clone(),
             journal: journal.clone(),
             children: children.clone(),
-            secrets: events.secrets().clone(),
+            secrets: secrets.clone(),
         };
         let environment = Arc::new(Environment {
             folder: folder.clone(),
             target: targets::open(self.target, self.registry, belongings),
             workspace: self.workspace.to_owned(),
             params: self.params.clone(),
+            secrets,
             children: children.clone(),
             outputs: std::sync::Mutex::default(),
         });
-        let host =
-            Host::new(self.program, self.runtime.clone(), events.clone(), environment, self.sequential);
+        let memory = Memory::open(&folder.path).map_err(unwritable)?;
+        let (runtime, events) = (self.runtime.clone(), events.clone());
+        let host = Host::new(self.program, runtime, events, environment, memory, self.sequential);
         Ok(Stage { folder: folder.clone(), facts: facts.clone(), journal, host })
     }
 }
@@ -108,9 +140,18 @@ impl Setting<'_> {
 impl Stage {
     /// Lets everything outlive this process, as `state` says.
     pub(super) async fn leave_up(&self, state: State) -> Result<(), Failure> {
+        self.keep_variables();
         // Written first: once it is detached, only this says where it is.
         self.folder.write_facts(&Facts { state, ..self.facts.clone() }).map_err(unwritable)?;
         self.host.environment.target.detach().await
+    }
+
+    /// Keeps the handles under the names that the recipe gave them, for
+    /// `recipe repl --attach`.
+    fn keep_variables(&self) {
+        let kept: serde_json::Map<_, _> = self.host.kept_variables().into_iter().collect();
+        // Without it they have the names that they were deployed under.
+        let _ = self.folder.write_variables(&Value::Object(kept));
     }
 
     /// Keeps the texts that positions of the record are in.
@@ -119,9 +160,9 @@ impl Stage {
         let _ = self.folder.write_sources(&covered(self.host.sources.texts(), secrets));
     }
 
-    /// A recipe that started nothing leaves nothing up.
-    pub(super) async fn has_something_up(&self) -> bool {
-        self.host.environment.target.has_something_up().await
+    /// Names of what is up; a recipe that started nothing leaves nothing up.
+    pub(super) async fn up(&self) -> Vec<String> {
+        self.host.environment.target.up().await
     }
 
     /// Takes everything down. Returns milliseconds, and what was not possible.

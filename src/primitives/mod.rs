@@ -9,8 +9,10 @@ mod data;
 mod database;
 mod handles;
 mod image;
+mod kept;
 mod machine;
 mod params;
+mod rules;
 mod services;
 #[cfg(debug_assertions)]
 mod testing;
@@ -24,7 +26,14 @@ use crate::run::Failure;
 use crate::script::{Primitive, Table};
 
 /// The script layer's view of this layer.
-pub const TABLE: Table = Table { primitives: || Box::new(all()), types, name_of: handles::name_of };
+pub const TABLE: Table = Table {
+    primitives: || Box::new(all()),
+    types,
+    name_of: handles::name_of,
+    rules: rules::findings,
+    keep: kept::keep,
+    open: kept::open,
+};
 
 fn types(engine: &mut Engine) {
     handles::register(engine);

@@ -80,6 +80,15 @@ impl Arguments {
         }
     }
 
+    /// What tells this call from others of the same primitive.
+    pub(super) fn digest(&self, keep: fn(&Dynamic) -> Option<serde_json::Value>) -> String {
+        let positional = self.positional.iter().map(keep);
+        let options = self.options.iter().map(|(key, value)| (key.to_string(), keep(value)));
+        let all = (positional.collect::<Vec<_>>(), options.collect::<BTreeMap<_, _>>());
+        let text = serde_json::to_vec(&all).unwrap_or_default();
+        blake3::hash(&text).to_hex()[..16].to_owned()
+    }
+
     fn declared(&self, name: &str) -> Option<&'static Opt> {
         self.primitive.options.iter().find(|option| option.name == name)
     }
@@ -224,7 +233,8 @@ fn to_number(value: &Dynamic) -> Option<f64> {
     value.as_float().or_else(|_| value.as_int().map(|n| n as f64)).ok()
 }
 
-fn check(ty: Type, value: &Dynamic, engine: &Engine) -> Result<(), String> {
+/// Why `value` is none of type `ty`, if it is not.
+pub(super) fn check(ty: Type, value: &Dynamic, engine: &Engine) -> Result<(), String> {
     let fits = match ty {
         Type::Any => true,
         Type::String => value.is_string(),

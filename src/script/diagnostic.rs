@@ -40,6 +40,8 @@ pub struct Diagnostic {
     pub cancelled: Vec<String>,
     /// The sort, where a primitive failed.
     pub kind: Option<Kind>,
+    /// Whether it is only a warning.
+    pub warning: bool,
     pub(super) marks: Vec<Mark>,
 }
 
@@ -81,6 +83,12 @@ impl From<Failure> for Diagnostic {
         };
         diagnostic.marks.extend(failure.excerpt.map(Mark::from));
         diagnostic
+    }
+}
+
+impl From<Failure> for Box<Diagnostic> {
+    fn from(failure: Failure) -> Self {
+        Self::new(failure.into())
     }
 }
 

@@ -13,7 +13,8 @@ use super::{suggest, syntax};
 /// Said where a module is missing.
 pub(super) const RELATIVE: &str = "imports are relative to the file that imports";
 
-const SNAPSHOT: &str = "a branch works on a snapshot of the variables around it; \
+/// Said where a branch would change what it has captured.
+pub(super) const SNAPSHOT: &str = "a branch works on a snapshot of the variables around it; \
      let it return its result and use the value of `parallel`, `each` or `join`";
 
 /// What is known where an error happened.

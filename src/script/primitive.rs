@@ -251,6 +251,16 @@ impl Primitive {
         format!("{}({}){returns}", self.name, params.join(", "))
     }
 
+    /// Whether it can be called as `value.name(..)` on a value of this type.
+    #[must_use]
+    pub fn is_method_of(&self, ty: &str) -> bool {
+        let takes = |wanted: &Type| matches!(wanted, Type::Handle(name) if *name == ty);
+        self.params.first().is_some_and(|first| match first.ty {
+            Type::OneOf(types) => types.iter().any(takes),
+            wanted => takes(&wanted),
+        })
+    }
+
     /// The first sentence of its documentation.
     #[must_use]
     pub fn summary(&self) -> &'static str {

@@ -38,13 +38,81 @@ pub struct CompileError {
     pub(super) imports: Vec<(String, Position)>,
 }
 
+impl CompileError {
+    /// An error in a file that nobody imports.
+    pub(super) fn in_file(error: Box<EvalAltResult>, file: &str) -> Self {
+        Self { error, file: file.to_owned(), imports: Vec::new() }
+    }
+}
+
 impl Sources {
+    /// Adds a text that is in no file, under a name for people.
+    pub(super) fn insert(&self, key: &str, name: &str, text: &str) {
+        let source = Source { display: name.into(), text: text.into(), ast: None };
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), source);
+    }
+
+    /// Keeps the tree of a text.
+    pub(super) fn set_ast(&self, key: &str, ast: &Arc<AST>) {
+        if let Some(source) = self.0.write().unwrap_or_else(PoisonError::into_inner).get_mut(key) {
+            source.ast = Some(ast.clone());
+        }
+    }
+
     /// Reads and compiles `path` and, depth first, all it imports by a literal path.
     ///
     /// # Errors
     /// The first file that cannot be read or compiled.
     pub(super) fn compile(&self, engine: &Engine, path: &Path) -> Result<Arc<AST>, Box<CompileError>> {
         self.compile_in(engine, path, &mut Vec::new())
+    }
+
+    /// As [`Sources::compile`], but goes on after a file that does not compile
+    /// with the others.
+    ///
+    /// # Errors
+    /// One for each file that cannot be read or compiled.
+    pub(super) fn compile_all(&self, engine: &Engine, path: &Path) -> Result<(), Vec<CompileError>> {
+        let mut errors: Vec<CompileError> = Vec::new();
+        while let Err(error) = self.compile_skipping(engine, path, &errors) {
+            errors.push(*error);
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
+    /// As [`Sources::compile`], but leaves out the places of known errors.
+    fn compile_skipping(
+        &self,
+        engine: &Engine,
+        path: &Path,
+        known: &[CompileError],
+    ) -> Result<(), Box<CompileError>> {
+        let is_known = |file: &str, at: Position| {
+            known.iter().any(|error| error.file == file && error.error.position() == at)
+        };
+        let mut waiting = vec![(path.to_owned(), Vec::new())];
+        let mut seen = std::collections::HashSet::new();
+        while let Some((file, imports)) = waiting.pop() {
+            let key = key(&file);
+            if !seen.insert(key.clone()) {
+                continue;
+            }
+            match self.compile_in(engine, &file, &mut imports.clone()) {
+                Ok(_) => continue,
+                Err(error) if !is_known(&error.file, error.error.position()) => return Err(error),
+                Err(_) => {}
+            }
+            // What does not compile may still name its imports.
+            let text = self.get(&key).map(|source| source.text).unwrap_or_default();
+            for (at, module) in syntax::imports_of_text(&text) {
+                if !is_known(&key, at) {
+                    let mut imports = imports.clone();
+                    imports.push((key.clone(), at));
+                    waiting.push((module_path(Some(&key), &module), imports));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn compile_in(
@@ -203,7 +271,8 @@ pub(super) fn key(path: &Path) -> String {
     absolute.as_deref().unwrap_or(path).to_string_lossy().into_owned()
 }
 
-fn display(path: &Path) -> Arc<str> {
+/// A path for people: relative to the working directory where it lies below it.
+pub(super) fn display(path: &Path) -> Arc<str> {
     let absolute = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let here = std::env::current_dir().and_then(|here| here.canonicalize()).unwrap_or_default();
     absolute.strip_prefix(&here).unwrap_or(&absolute).to_string_lossy().into()

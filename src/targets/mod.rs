@@ -7,6 +7,7 @@ mod deployed;
 pub mod engine;
 pub mod handles;
 pub mod http;
+pub mod kept;
 pub mod kubernetes;
 pub mod local;
 mod probe;
@@ -111,11 +112,19 @@ pub trait Target: Send + Sync {
     async fn apply_manifest(&self, step: &Step, cluster: &Cluster, manifest: Template)
     -> Result<(), Failure>;
 
+    /// Opens what an earlier process of the same run has deployed. A target that
+    /// does not say how cannot be attached to.
+    async fn adopt(&self, kept: &kept::Kept) -> Result<Arc<dyn Workload>, Failure> {
+        let what = format!("`{}` cannot be opened again on the target `{}`", kept.name(), self.name());
+        Err(Failure::new(crate::run::Kind::Unsupported, what)
+            .hint("its outputs and logs are there: `recipe env`, `recipe logs`"))
+    }
+
     /// Reserves a port on 127.0.0.1 for the rest of the run.
     async fn reserve_port(&self) -> Result<u16, Failure>;
 
-    /// Whether there is anything to leave up.
-    async fn has_something_up(&self) -> bool;
+    /// Names of what is up.
+    async fn up(&self) -> Vec<String>;
 
     /// Gathers what explains a failure before everything is taken down, and
     /// tells where; none where the logs of the run say all there is.

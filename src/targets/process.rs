@@ -36,6 +36,11 @@ impl Belongings {
 }
 
 impl SupervisedProcess {
+    /// A process that another client of the supervisor has started.
+    pub(super) fn adopted(name: &str, log: PathBuf, process: Process) -> Self {
+        Self { name: name.into(), log: Arc::new(log), process: Arc::new(process) }
+    }
+
     /// Resolves with what to say when the process has ended.
     pub(super) async fn died(&self) -> Failure {
         self.ended(self.process.exited().await)

@@ -3,6 +3,7 @@
 //! written into the journal before the thing is made, with all that is needed
 //! to remove it from another process, later.
 
+use futures::future::join_all;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::{DynamicObject, GroupVersionKind};
 use kube::discovery::ApiResource;
@@ -14,8 +15,8 @@ use super::apply::Applied;
 use super::deploy::delete_exactly;
 use super::kind::cli::Cli;
 use super::space::{Access, RUN_LABEL, api_failure};
-use crate::run::journal::{Change, Entry};
-use crate::run::{Failure, Kind};
+use crate::run::journal::{self, Change};
+use crate::run::{Failure, Kind, RunFolder};
 
 /// How to remove something.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -127,29 +128,26 @@ fn gone(deleted: Result<(), kube::Error>, name: &str) -> Result<(), Failure> {
     }
 }
 
-/// Removes what the journal of a run names that nobody has removed.
+/// Removes what the journal of a run names and nobody has removed, all at once.
 ///
 /// # Errors
-/// The first that could not be removed; the others are tried all the same.
-pub async fn clean_up(entries: &[Entry]) -> Result<(), Failure> {
-    let mut open: Vec<(&str, &str, Removal)> = Vec::new();
+/// When the journal cannot be read; else the first that could not be removed.
+pub async fn clean_up(folder: &RunFolder) -> Result<(), Failure> {
+    let unreadable = |what: String| Failure::new(Kind::Io, format!("the journal of `{}` {what}", folder.id));
+    let entries =
+        journal::read(&folder.path).map_err(|error| unreadable("cannot be read".to_owned()).cause(error))?;
+    let mut open: Vec<((String, String), Removal)> = Vec::new();
     for entry in entries {
-        match &entry.change {
+        match entry.change {
             Change::Creating { kind, name, removal: Some(removal), .. } => {
-                let removal = serde_json::from_value(removal.clone()).map_err(|error| {
-                    Failure::new(Kind::Io, format!("the journal does not say how to remove {kind} {name}"))
-                        .cause(error)
+                let removal = serde_json::from_value(removal).map_err(|error| {
+                    unreadable(format!("does not say how to remove {kind} {name}")).cause(error)
                 })?;
-                open.push((kind, name, removal));
+                open.push(((kind, name), removal));
             }
-            Change::Removed { kind, name } => open.retain(|(k, n, _)| (k, n) != (&&**kind, &&**name)),
+            Change::Removed { kind, name } => open.retain(|(key, _)| *key != (kind.clone(), name.clone())),
             _ => {}
         }
     }
-    let mut result = Ok(());
-    for (.., removal) in open.iter().rev() {
-        let removed = removal.carry_out().await;
-        result = result.and(removed);
-    }
-    result
+    join_all(open.iter().map(|(_, removal)| removal.carry_out())).await.into_iter().collect()
 }

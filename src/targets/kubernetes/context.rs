@@ -83,8 +83,4 @@ impl Provider for Context {
     async fn spare_pull(&self, _step: &Step, _made: &Made, _reference: &str) -> Result<(), Failure> {
         Ok(())
     }
-
-    async fn teardown(&self) -> Result<(), Failure> {
-        Ok(())
-    }
 }

@@ -66,7 +66,6 @@ impl Kubernetes {
         let written = self.run.journal.creating_with(kind, name, format!("in {place}"), &removal);
         written
             .map_err(|error| Failure::new(Kind::Io, "the run's journal cannot be written").cause(error))?;
-        self.removals().push(removal);
         Ok(())
     }
 
@@ -106,7 +105,7 @@ impl Kubernetes {
                 |error| Failure::new(Kind::Io, "the run's journal cannot be written").cause(error),
             )?;
             match api.create(&PostParams::default(), &namespace).await {
-                Ok(_) => self.removals().push(removal),
+                Ok(_) => {}
                 Err(kube::Error::Api(status)) if status.code == 409 => {
                     journal.removed("namespace", name);
                     return Err(Failure::new(Kind::Usage, format!("there is a namespace `{name}` already"))

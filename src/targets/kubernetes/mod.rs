@@ -8,6 +8,7 @@
 //! [`Provider`]'s.
 
 mod access;
+mod adopt;
 mod apply;
 mod cleanup;
 mod context;
@@ -27,7 +28,7 @@ mod template;
 mod workload;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -37,14 +38,14 @@ pub use cleanup::clean_up;
 pub use forward::{SUBCOMMAND as FORWARD_SUBCOMMAND, run_forward};
 pub use space::Space;
 
-use self::cleanup::Removal;
 use self::diagnostics::Follower;
 use self::kind::own_name;
 use self::provider::{Made, Provider};
 use super::deployed::{Deployed, supervisor_failure};
+use super::kept::Kept;
 use super::{
     Belongings, Cluster, ClusterRequest, Image, ImageRequest, Postgres, PostgresRequest, Redis, RedisRequest,
-    Service, ServiceRequest, Target, Template,
+    Service, ServiceRequest, Target, Template, Workload,
 };
 use crate::run::{Failure, Kind, Step};
 
@@ -58,8 +59,6 @@ pub struct Kubernetes {
     run: Arc<Belongings>,
     deployed: Deployed,
     sites: Mutex<Vec<Arc<Site>>>,
-    /// What does not go with a cluster.
-    removals: Mutex<Vec<Removal>>,
 }
 
 /// A cluster and the namespace in it that things go to.
@@ -68,8 +67,9 @@ struct Site {
     cluster: Arc<str>,
     made: Made,
     space: Space,
-    /// Keeps the logs of pods, also of those that are gone in the end.
-    _follower: Follower,
+    /// Keeps the logs of pods, also of those that are gone in the end; none in a
+    /// process that has only come to look.
+    _follower: Option<Follower>,
 }
 
 impl Kubernetes {
@@ -91,7 +91,7 @@ impl Kubernetes {
 
     fn new(name: String, provider: Box<dyn Provider>, run: Arc<Belongings>) -> Self {
         let deployed = Deployed::new(run.supervisor.clone());
-        Self { name, provider, run, deployed, sites: Mutex::default(), removals: Mutex::default() }
+        Self { name, provider, run, deployed, sites: Mutex::default() }
     }
 
     /// Where things of this cluster handle go.
@@ -106,8 +106,8 @@ impl Kubernetes {
         })
     }
 
-    fn removals(&self) -> MutexGuard<'_, Vec<Removal>> {
-        self.removals.lock().unwrap_or_else(PoisonError::into_inner)
+    fn add(&self, site: Arc<Site>) {
+        self.sites.lock().unwrap_or_else(PoisonError::into_inner).push(site);
     }
 
     fn sites(&self) -> Vec<Arc<Site>> {
@@ -129,8 +129,7 @@ impl Kubernetes {
             kubeconfig: made.access.kubeconfig.clone(),
         };
         let follower = Follower::start(&space, &self.run.folder, self.run.secrets.clone());
-        let site = Arc::new(Site { cluster, made, space, _follower: follower });
-        self.sites.lock().unwrap_or_else(PoisonError::into_inner).push(site);
+        self.add(Arc::new(Site { cluster, made, space, _follower: Some(follower) }));
         Ok(handle)
     }
 }
@@ -243,8 +242,12 @@ impl Target for Kubernetes {
         self.deployed.reserve().await
     }
 
-    async fn has_something_up(&self) -> bool {
-        !self.sites().is_empty()
+    async fn up(&self) -> Vec<String> {
+        self.sites().iter().map(|site| format!("{}/{}", site.cluster, site.space.namespace)).collect()
+    }
+
+    async fn adopt(&self, kept: &Kept) -> Result<Arc<dyn Workload>, Failure> {
+        self.open(kept).await
     }
 
     async fn diagnose(&self) -> Option<PathBuf> {
@@ -260,14 +263,8 @@ impl Target for Kubernetes {
     }
 
     async fn teardown(&self) -> Result<(), Failure> {
-        let removals = std::mem::take(&mut *self.removals());
-        let (clusters, removed, forwards) = tokio::join!(
-            self.provider.teardown(),
-            join_all(removals.iter().map(Removal::carry_out)),
-            self.run.supervisor.shutdown(),
-        );
-        clusters?;
-        removed.into_iter().collect::<Result<(), _>>()?;
+        let (removed, forwards) = tokio::join!(clean_up(&self.run.folder), self.run.supervisor.shutdown());
+        removed?;
         forwards.map_err(supervisor_failure)
     }
 

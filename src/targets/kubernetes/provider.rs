@@ -2,13 +2,14 @@
 //! with Kubernetes do differently.
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use super::space::Access;
 use crate::run::{Failure, Step};
 use crate::targets::{ClusterRequest, Image, ImageRequest};
 
 /// A cluster that is there now.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Made {
     /// How it is reached.
     pub access: Access,
@@ -26,7 +27,8 @@ pub(super) trait Provider: Send + Sync {
     /// Makes a cluster, or finds the one that is there.
     async fn create(&self, step: &Step, request: &ClusterRequest) -> Result<Made, Failure>;
 
-    /// Takes down a cluster that [`Provider::create`] has made.
+    /// Takes down a cluster that [`Provider::create`] has made for this run
+    /// alone, by the name that the recipe gave it.
     async fn delete(&self, cluster: &str) -> Result<(), Failure>;
 
     /// Makes an image on this machine.
@@ -39,7 +41,4 @@ pub(super) trait Provider: Send + Sync {
     /// Brings along what the pods of a cluster would otherwise have to pull, if
     /// this machine has it.
     async fn spare_pull(&self, step: &Step, made: &Made, reference: &str) -> Result<(), Failure>;
-
-    /// Takes down all clusters that it has made.
-    async fn teardown(&self) -> Result<(), Failure>;
 }

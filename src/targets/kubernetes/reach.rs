@@ -12,7 +12,7 @@ use crate::targets::deployed::supervisor_failure;
 use crate::targets::process::SupervisedProcess;
 
 /// The forwarding process of `name`; no server or service can be called so.
-fn process_of(name: &str) -> String {
+pub(super) fn process_of(name: &str) -> String {
     format!("{name}.forward")
 }
 

@@ -77,11 +77,7 @@ impl Kubernetes {
         )?;
         let mut endpoints = reached.endpoints.into_iter();
         let host = request.port.and_then(|_| endpoints.next());
-        let probe = match (&host, &request.ready) {
-            (Some(host), Some(path)) => Probe::Http(host.clone(), path.clone()),
-            (Some(_), None) => Probe::Tcp,
-            (None, _) => Probe::None,
-        };
+        let probe = Probe::of_service(host.as_ref(), request.ready.as_deref());
         let domain = format!("{}.{}.svc", request.name, site.space.namespace);
         Ok(Service(Arc::new(ServiceParts {
             internal: request.port.map(|port| Endpoint { host: domain, port }),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::adopt::Own;
 use super::ready::{WorkloadKind, rolled_out};
 use super::{Site, pod};
 use crate::run::event::Level;
@@ -51,6 +52,15 @@ impl Workload for Deployment {
             step.message(Level::Info, pod.to_string());
         }
         Ok(())
+    }
+
+    fn remains(&self) -> serde_json::Value {
+        let path = match &self.probe {
+            Probe::Http(_, path) => Some(path.clone()),
+            _ => None,
+        };
+        let own = Own { cluster: self.site.cluster.clone(), made: self.site.made.clone(), path };
+        serde_json::to_value(own).unwrap_or_default()
     }
 
     async fn logs(&self, lines: usize) -> Result<String, Failure> {

@@ -3,6 +3,7 @@
 //! A cluster is only a name here; everything is a process of the run's
 //! supervisor, in a directory of its own below the run's scratch directory.
 
+mod adopt;
 mod home;
 mod image;
 mod postgres;
@@ -12,10 +13,13 @@ mod servers;
 mod service;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::deployed::{Deployed, supervisor_failure};
+use super::handles::Workload;
+use super::kept::Kept;
 use super::{
     Belongings, Cluster, ClusterRequest, Image, ImageRequest, Postgres, PostgresRequest, Redis, RedisRequest,
     Service, ServiceRequest, Target, Template,
@@ -119,13 +123,19 @@ impl Target for Local {
         self.deployed.reserve().await
     }
 
-    async fn has_something_up(&self) -> bool {
+    async fn up(&self) -> Vec<String> {
         let status = self.run.supervisor.status().await;
-        status.is_ok_and(|status| status.processes.iter().any(|process| process.ended.is_none()))
+        let processes = status.map(|status| status.processes).unwrap_or_default();
+        let running = processes.into_iter().filter(|process| process.ended.is_none());
+        running.map(|process| process.name).collect()
     }
 
     async fn diagnose(&self) -> Option<PathBuf> {
         None
+    }
+
+    async fn adopt(&self, kept: &Kept) -> Result<Arc<dyn Workload>, Failure> {
+        self.open(kept).await
     }
 
     async fn teardown(&self) -> Result<(), Failure> {

@@ -252,9 +252,9 @@ fn lost_port(failure: &Failure) -> bool {
 }
 
 /// The running server.
-struct PostgresProcess {
-    process: SupervisedProcess,
-    config: tokio_postgres::Config,
+pub(super) struct PostgresProcess {
+    pub process: SupervisedProcess,
+    pub config: tokio_postgres::Config,
 }
 
 #[async_trait]

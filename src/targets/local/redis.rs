@@ -61,9 +61,9 @@ impl Local {
 }
 
 /// The running server.
-struct RedisProcess {
-    process: SupervisedProcess,
-    client: ::redis::Client,
+pub(super) struct RedisProcess {
+    pub process: SupervisedProcess,
+    pub client: ::redis::Client,
 }
 
 #[async_trait]

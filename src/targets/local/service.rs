@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::adopt::ServiceOwn;
 use super::{Local, ready};
 use crate::run::child::{Children, Command, exit_code};
 use crate::run::{Failure, Kind, Step};
@@ -153,17 +154,23 @@ fn write_files(folder: &Path, files: &BTreeMap<String, String>) -> Result<(), Fa
 }
 
 /// The running service.
-struct ServiceProcess {
-    process: SupervisedProcess,
-    endpoint: Option<Endpoint>,
-    path: Option<String>,
-    env: BTreeMap<String, String>,
-    home: PathBuf,
-    children: Children,
+pub(super) struct ServiceProcess {
+    pub process: SupervisedProcess,
+    pub endpoint: Option<Endpoint>,
+    pub path: Option<String>,
+    pub env: BTreeMap<String, String>,
+    pub home: PathBuf,
+    pub children: Children,
 }
 
 #[async_trait]
 impl Workload for ServiceProcess {
+    fn remains(&self) -> serde_json::Value {
+        let Self { path, env, home, .. } = self;
+        let own = ServiceOwn { path: path.clone(), env: env.clone(), home: home.clone() };
+        serde_json::to_value(own).unwrap_or_default()
+    }
+
     async fn ready(&self, step: &Step, timeout: Duration) -> Result<(), Failure> {
         match (&self.endpoint, &self.path) {
             (Some(endpoint), Some(path)) => {

@@ -11,10 +11,9 @@ mod shared;
 
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures::future::join_all;
 use tokio::sync::OnceCell;
 
 use self::cli::Cli;
@@ -35,8 +34,6 @@ const LONGEST_NAME: usize = 45;
 pub(super) struct Kind {
     run: Arc<Belongings>,
     tools: OnceCell<(Engine, Cli)>,
-    /// Names of the clusters that it has made for this run.
-    made: Mutex<Vec<(Arc<str>, String)>>,
 }
 
 /// `name` made the run's own by the end of the run's name.
@@ -46,7 +43,7 @@ pub(super) fn own_name(name: &str, run: &str) -> String {
 
 impl Kind {
     pub(super) fn new(run: Arc<Belongings>) -> Self {
-        Self { run, tools: OnceCell::new(), made: Mutex::default() }
+        Self { run, tools: OnceCell::new() }
     }
 
     async fn tools(&self) -> Result<&(Engine, Cli), Failure> {
@@ -58,10 +55,6 @@ impl Kind {
         self.tools.get_or_try_init(find).await
     }
 
-    fn made(&self) -> MutexGuard<'_, Vec<(Arc<str>, String)>> {
-        self.made.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// A cluster that goes with the run.
     async fn create_own(&self, step: &Step, cli: &Cli, request: &ClusterRequest) -> Result<Made, Failure> {
         let name = own_name(&request.name, &self.run.folder.id);
@@ -70,7 +63,6 @@ impl Kind {
         written.map_err(|error| {
             Failure::new(FailureKind::Io, "the run's journal cannot be written").cause(error)
         })?;
-        self.made().push((request.name.as_str().into(), name.clone()));
         let kubeconfig = self.kubeconfig_file(&name);
         self.call_create(step, cli, &name, request, &kubeconfig).await?;
         Ok(Made {
@@ -140,12 +132,9 @@ impl Provider for Kind {
 
     async fn delete(&self, cluster: &str) -> Result<(), Failure> {
         let (_, cli) = self.tools().await?;
-        let made = self.made().iter().find(|(known, _)| &**known == cluster).map(|(_, name)| name.clone());
-        if let Some(name) = made {
-            cli.delete(&name).await?;
-            self.made().retain(|(_, known)| *known != name);
-            self.run.journal.removed("cluster", &name);
-        }
+        let name = own_name(cluster, &self.run.folder.id);
+        cli.delete(&name).await?;
+        self.run.journal.removed("cluster", &name);
         Ok(())
     }
 
@@ -167,14 +156,5 @@ impl Provider for Kind {
             engine.load(step, &made.nodes, &[reference.to_owned()]).await?;
         }
         Ok(())
-    }
-
-    async fn teardown(&self) -> Result<(), Failure> {
-        let made = std::mem::take(&mut *self.made());
-        if made.is_empty() {
-            return Ok(());
-        }
-        let (_, cli) = self.tools().await?;
-        join_all(made.iter().map(|(_, name)| cli.delete(name))).await.into_iter().collect()
     }
 }

@@ -1,0 +1,135 @@
+//! What is wrong with a call that only its primitive knows: files that are not
+//! there, migrations that cannot be read, manifests that no cluster can run.
+
+use std::path::Path;
+
+use rhai::Position;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::migrate::{self, Format, PlanError};
+use crate::script::{Finding, Site};
+
+/// Parameters and options that name a file or folder which must be there.
+const FILES: [(&str, &str); 5] = [
+    ("read_file", "path"),
+    ("migrate", "dir"),
+    ("apply_manifest", "path"),
+    ("build_image", "dockerfile"),
+    ("build_image", "binary"),
+];
+
+/// The problems of one call among all of its file.
+pub(super) fn findings(site: &Site, all: &[Site], workspace: &Path) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (primitive, name) in FILES {
+        if site.primitive.name == primitive
+            && let Some((path, at)) = site.text(name)
+        {
+            found.extend(missing(site, all, workspace, (&path, at)));
+        }
+    }
+    let path = |name| site.text(name).map(|(path, at)| (workspace.join(path), at));
+    match site.primitive.name {
+        "migrate" => found.extend(path("dir").and_then(|(dir, at)| migrations(&dir, at))),
+        "apply_manifest" => {
+            found.extend(path("path").into_iter().flat_map(|(file, at)| manifest(&file, at)));
+        }
+        _ => {}
+    }
+    found
+}
+
+/// A file that is not there, and that the recipe does not make before.
+fn missing(site: &Site, all: &[Site], workspace: &Path, (path, at): (&str, Position)) -> Option<Finding> {
+    // What a build or a command makes shows only when it runs.
+    let is_built = site.gives("build") && !site.gives("dockerfile");
+    let is_written = all.iter().any(|other| match other.primitive.name {
+        "write_file" => other.text("path").is_none_or(|(written, _)| written.starts_with(path)),
+        "sh" => true,
+        "build_image" => other.gives("build"),
+        _ => false,
+    });
+    if workspace.join(path).exists() || is_built || is_written {
+        return None;
+    }
+    let what = format!("{}: there is no file or folder `{path}`", site.primitive.name);
+    Some(
+        Finding::error("file", at, what)
+            .hint(format!("a path in a recipe is relative to {}", workspace.display())),
+    )
+}
+
+/// Migrations that no database could be migrated with.
+fn migrations(dir: &Path, at: Position) -> Option<Finding> {
+    if !dir.is_dir() {
+        return None;
+    }
+    let error = migrate::read(dir, Format::Auto).err()?;
+    let mut what = format!("migrate: {error}");
+    if let PlanError::Text { file, at, .. } = &error {
+        what.push_str(&format!(" ({}:{}:{})", file.display(), at.line, at.column));
+    }
+    Some(Finding::error("migrations", at, what).hint(
+        "two migrations of one version would be applied in an order that nobody chose; number them anew",
+    ))
+    .map(|finding| match &error {
+        PlanError::Text { .. } => finding.hint("correct the file"),
+        _ => finding,
+    })
+}
+
+/// Documents that do not parse, and containers whose image can never be there.
+fn manifest(path: &Path, at: Position) -> Vec<Finding> {
+    let Ok(text) = std::fs::read_to_string(path) else { return Vec::new() };
+    // What is rendered first need not be YAML before.
+    if text.contains("{{") || text.contains("{%") {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for document in serde_norway::Deserializer::from_str(&text) {
+        match Value::deserialize(document) {
+            Ok(document) => {
+                let named = document["kind"].as_str().unwrap_or("document");
+                if document.is_object() && (document["kind"].is_null() || document["apiVersion"].is_null()) {
+                    let what = format!("{}: a document has no `kind` or no `apiVersion`", path.display());
+                    found.push(Finding::error("manifest", at, what).hint("Kubernetes needs both"));
+                }
+                for image in unpullable(&document) {
+                    let what =
+                        format!("{}: the {named} runs `{image}` with imagePullPolicy Never", path.display());
+                    found.push(Finding::error("manifest", at, what).hint(
+                        "`latest` on a node may be of any age, or missing; give the image a tag of its own, \
+                         or let load_image bring it",
+                    ));
+                }
+            }
+            Err(error) => {
+                let what = format!("{} is not YAML: {error}", path.display());
+                found.push(Finding::error("manifest", at, what).hint("correct the file"));
+                break;
+            }
+        }
+    }
+    found
+}
+
+/// Images of the tag `latest`, said or implied, that are never pulled.
+fn unpullable(value: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    match value {
+        Value::Object(map) => {
+            if let (Some(image), Some("Never")) =
+                (map.get("image").and_then(Value::as_str), map.get("imagePullPolicy").and_then(Value::as_str))
+            {
+                let name = image.rsplit('/').next().unwrap_or(image);
+                let is_latest = name.ends_with(":latest") || !name.contains([':', '@']);
+                found.extend(is_latest.then(|| image.to_owned()));
+            }
+            found.extend(map.values().flat_map(unpullable));
+        }
+        Value::Array(items) => found.extend(items.iter().flat_map(unpullable)),
+        _ => {}
+    }
+    found
+}
