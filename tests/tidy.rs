@@ -17,7 +17,7 @@ const LAYERS: [(&str, &[&str]); 7] = [
 ];
 
 /// Outside crates and the one place that may use them.
-const HOMES: [(&str, &str); 9] = [
+const HOMES: [(&str, &str); 15] = [
     ("rhai::", "src/script src/primitives src/commands/session.rs"),
     ("tokio_postgres::", "src/migrate src/targets src/primitives/database.rs"),
     ("clap::", "src/cli.rs src/commands/mod.rs"),
@@ -27,6 +27,12 @@ const HOMES: [(&str, &str); 9] = [
     ("quick_junit::", "src/report/junit.rs"),
     ("chrono::", "src/report/junit.rs"),
     ("rustyline::", "src/commands/repl"),
+    ("bollard::", "src/targets/engine"),
+    ("tar::", "src/targets/engine"),
+    ("sha2::", "src/targets/engine"),
+    ("regex::", "src/targets/engine"),
+    ("kube::", "src/targets/kubernetes"),
+    ("minijinja::", "src/targets/kubernetes/template.rs"),
 ];
 
 fn root() -> &'static Path {

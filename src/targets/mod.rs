@@ -12,6 +12,7 @@ pub mod kubernetes;
 pub mod local;
 mod probe;
 mod process;
+mod program;
 mod redis_conf;
 mod requests;
 mod variables;

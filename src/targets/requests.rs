@@ -54,6 +54,17 @@ pub struct ImageRequest {
     pub base: Option<String>,
     /// A Dockerfile to build.
     pub dockerfile: Option<PathBuf>,
+    /// The folder whose files the Dockerfile can copy; the workspace when none.
+    pub context: Option<PathBuf>,
+    /// Build arguments of the Dockerfile.
+    pub args: BTreeMap<String, String>,
+    /// The stage of the Dockerfile to build; the last when none.
+    pub target: Option<String>,
+    /// The image's tag, or its whole reference when it has a `:` or `/`; one
+    /// made of what it is built from when none.
+    pub tag: Option<String>,
+    /// Whether to build even if nothing has changed.
+    pub no_cache: bool,
     /// What relative paths and the build command are relative to.
     pub workspace: PathBuf,
 }

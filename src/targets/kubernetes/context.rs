@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 
 use super::access;
 use super::kind::own_name;
-use super::provider::{Made, Provider};
+use super::provider::{Made, Provider, build};
 use super::space::Access;
 use crate::run::{Failure, Kind, Step};
 use crate::targets::engine::Engine;
@@ -58,7 +58,7 @@ impl Provider for Context {
     }
 
     async fn build(&self, step: &Step, request: ImageRequest) -> Result<Image, Failure> {
-        self.engine().await?.image(step, &self.run.children, &request).await
+        build(self.engine().await?, step, &self.run.children, request).await
     }
 
     async fn bring(&self, step: &Step, _made: &Made, image: &Image) -> Result<Image, Failure> {
@@ -76,7 +76,7 @@ impl Provider for Context {
         // Under the name and tag it has here, which say what is in it.
         let name = reference.rsplit('/').next().unwrap_or(reference);
         let pushed = format!("{}/{name}", registry.trim_end_matches('/'));
-        let pushed = self.engine().await?.push(step, reference, &pushed).await?;
+        let pushed = self.engine().await?.push(step, &self.run.children, reference, &pushed).await?;
         Ok(Image { reference: Some(pushed.into()), ..image.clone() })
     }
 

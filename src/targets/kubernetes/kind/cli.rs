@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::run::child::{Children, Command, Finished, describe, last_lines};
 use crate::run::{Failure, Kind, Step};
+use crate::targets::engine::Node;
 
 /// Names the program, where it is not called `kind` or not in `PATH`.
 const PROGRAM_VARIABLE: &str = "RECIPE_KIND";
@@ -71,8 +72,9 @@ impl Cli {
     }
 
     /// The containers that are the nodes of a cluster.
-    pub(super) async fn nodes(&self, children: &Children, name: &str) -> Result<Vec<String>, Failure> {
-        self.lines(children, &["get", "nodes", "--name", name]).await
+    pub(super) async fn nodes(&self, children: &Children, name: &str) -> Result<Vec<Node>, Failure> {
+        let names = self.lines(children, &["get", "nodes", "--name", name]).await?;
+        Ok(names.into_iter().map(|container| Node { container }).collect())
     }
 
     /// The kubeconfig of a cluster, for its administrator. Secret.

@@ -18,7 +18,7 @@ use tokio::sync::OnceCell;
 
 use self::cli::Cli;
 use super::cleanup::Removal;
-use super::provider::{Made, Provider};
+use super::provider::{Made, Provider, build};
 use super::space::Access;
 use crate::run::{Failure, Kind as FailureKind, Step};
 use crate::targets::engine::Engine;
@@ -140,7 +140,7 @@ impl Provider for Kind {
 
     async fn build(&self, step: &Step, request: ImageRequest) -> Result<Image, Failure> {
         let (engine, _) = self.tools().await?;
-        engine.image(step, &self.run.children, &request).await
+        build(engine, step, &self.run.children, request).await
     }
 
     async fn bring(&self, step: &Step, made: &Made, image: &Image) -> Result<Image, Failure> {
