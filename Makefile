@@ -5,7 +5,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 # Where cargo puts what it builds.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: run test test-html lint bench clean
+.PHONY: run test test-html kind-images lint bench clean
 
 ## Install what is missing, build, and set up the DataStorage environment.
 run:
@@ -23,6 +23,10 @@ test-html:
 	.ci/setup browser
 	npm ci --silent --prefix tests/html
 	cargo test --test html -- --ignored
+
+## The images of the kind target's tests, in the Docker engine. See tests/kind/README.md.
+kind-images:
+	tests/kind/build
 
 ## What CI refuses.
 lint:
