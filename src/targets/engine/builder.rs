@@ -150,6 +150,10 @@ impl Talk {
             self.current = Some((number, instruction.to_owned()));
         }
         step.output(Stream::Stdout, line);
+        // The engine's housekeeping explains nothing.
+        if line.starts_with(" ---> ") || line.starts_with("Removing intermediate container") {
+            return;
+        }
         self.tail.push_back(line.to_owned());
         if self.tail.len() > TAIL {
             self.tail.pop_front();
