@@ -5,7 +5,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 # Where cargo puts what it builds.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: run test test-html lint bench clean
+.PHONY: run test test-e2e test-html lint bench clean
 
 ## Install what is missing, build, and set up the DataStorage environment.
 run:
@@ -17,6 +17,14 @@ run:
 test:
 	.ci/setup tests
 	.ci/test
+
+## The service of this repository end to end, in the environment of its recipe.
+test-e2e:
+	.ci/setup tests
+	cargo build --quiet --bin recipe --example datastorage
+	cargo test --quiet --test e2e --no-run
+	$(TARGET)/debug/recipe test recipes/datastorage.rhai --set profile=dev --results $(TARGET)/e2e.xml \
+		-- cargo test --quiet --test e2e -- --junit $(TARGET)/e2e.xml
 
 ## The HTML report in a browser. Needs npm and Chromium (CHROMIUM=PATH, else /usr/bin/chromium).
 test-html:

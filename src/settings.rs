@@ -6,7 +6,6 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::cli::RunArgs;
 use crate::run::{Failure, Kind};
 
 /// Names this version can set up on.
@@ -24,9 +23,9 @@ struct ProjectFile {
 ///
 /// # Errors
 /// When it is none of this version's, or `recipe.toml` is wrong.
-pub fn target(args: &RunArgs, workspace: &Path) -> Result<String, Failure> {
+pub fn target(given: Option<&str>, workspace: &Path) -> Result<String, Failure> {
     let project = project_file(workspace)?;
-    let target = args.target.clone().or(project.target).unwrap_or_else(|| "local".to_owned());
+    let target = given.map(str::to_owned).or(project.target).unwrap_or_else(|| "local".to_owned());
     if TARGETS.contains(&target.as_str()) {
         return Ok(target);
     }
@@ -50,12 +49,12 @@ fn project_file(workspace: &Path) -> Result<ProjectFile, Failure> {
 ///
 /// # Errors
 /// When the file cannot be read as a map.
-pub fn params(args: &RunArgs) -> Result<BTreeMap<String, Value>, Failure> {
-    let mut params = match &args.params {
+pub fn params(set: &[(String, String)], file: Option<&Path>) -> Result<BTreeMap<String, Value>, Failure> {
+    let mut params = match file {
         Some(path) => read_params(path)?,
         None => BTreeMap::new(),
     };
-    params.extend(args.set.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))));
+    params.extend(set.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))));
     Ok(params)
 }
 

@@ -16,6 +16,7 @@ mod stage;
 mod status;
 mod stop;
 mod terminal;
+mod test;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Supervise { run_dir } => return crate::supervise::run_shim(&run_dir),
         Command::Run(args) => run::run(&args),
+        Command::Test(args) => test::test(&args),
         Command::Down(args) => down::down(&args),
         Command::Ls(args) => ls::ls(&args),
         Command::Status(args) => status::status(&args),

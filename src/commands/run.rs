@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::export::Exports;
-use super::session::{Ended, Session};
+use super::session::{Ended, Purpose, Session};
 use super::{Done, terminal};
-use crate::cli::{Output, RunArgs};
+use crate::cli::{Output, RunArgs, UpArgs};
 use crate::primitives::{TABLE, declared_params};
 use crate::report::{Summary, timeline};
 use crate::run::event::{CancelReason, Outcome};
@@ -15,8 +15,13 @@ use crate::script::call::quieten_panics;
 use crate::script::{Diagnostic, Program, workspace_of};
 use crate::{exit, settings};
 
-pub(super) fn run(args: &RunArgs) -> Done {
-    let done = set_up(args);
+pub(super) fn run(args: &UpArgs) -> Done {
+    play(&args.run, if args.rm { Purpose::Nothing } else { Purpose::Use })
+}
+
+/// A run from its command line to its exit code.
+pub(super) fn play(args: &RunArgs, purpose: Purpose<'_>) -> Done {
+    let done = set_up(args, purpose);
     if let Err(failure) = &done {
         // Told on standard error by the caller; programs read the other one.
         print_failed(args, &Diagnostic::from(failure.clone()).render(false, 100))?;
@@ -24,11 +29,11 @@ pub(super) fn run(args: &RunArgs) -> Done {
     done
 }
 
-fn set_up(args: &RunArgs) -> Done {
+fn set_up(args: &RunArgs, purpose: Purpose<'_>) -> Done {
     let began = Instant::now();
     quieten_panics();
     let workspace = workspace_of(&args.recipe);
-    let target = settings::target(args, &workspace)?;
+    let target = settings::target(args.target.as_deref(), &workspace)?;
     let program = match Program::compile(TABLE, &args.recipe) {
         Ok(program) => Arc::new(program),
         Err(diagnostic) => return refuse(args, &[*diagnostic]),
@@ -37,20 +42,31 @@ fn set_up(args: &RunArgs) -> Done {
     if !problems.is_empty() {
         return refuse(args, &problems);
     }
-    let params = settings::params(args)?;
+    let params = settings::params(&args.set, args.params.as_deref())?;
     settings::check_params(&params, declared_params(&program).as_deref())?;
     let exports = Exports::open(args)?;
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime =
         runtime.map_err(|error| Failure::new(Kind::Io, "no threads can be started").cause(error))?;
-    let session =
-        Session { args, began, workspace, target, params, program, runtime: runtime.handle().clone() };
+    let session = Session {
+        args,
+        purpose,
+        began,
+        workspace,
+        target,
+        params,
+        program,
+        runtime: runtime.handle().clone(),
+    };
     let ended = runtime.block_on(session.run())?;
     // Work that a cancelled branch left behind must not hold the process up.
     runtime.shutdown_background();
     exports.write(&ended.folder.events());
     report(args, &ended)?;
+    if matches!(purpose, Purpose::Test(_)) && ended.test_code.is_none() {
+        anstream::eprintln!("\n  the tests were not run");
+    }
     Ok(code(&ended))
 }
 
@@ -96,13 +112,13 @@ fn report(args: &RunArgs, ended: &Ended) -> Result<(), Failure> {
 /// What is up now, how to reach it and how to take it down.
 fn describe(ended: &Ended) {
     let id = &ended.folder.id;
-    if ended.reason.is_some() || ended.error.is_some() {
+    if ended.reason.is_some() || ended.has_failed() {
         anstream::eprintln!("\n  records and logs: {}", ended.folder.path.display());
     }
     if !ended.up {
         return;
     }
-    let word = if ended.error.is_some() { "was kept" } else { "is up" };
+    let word = if ended.has_failed() { "was kept" } else { "is up" };
     anstream::eprintln!("\n  {id} {word}");
     let width = ended.outputs.keys().map(String::len).max().unwrap_or_default();
     for (name, value) in &ended.outputs {
@@ -112,6 +128,9 @@ fn describe(ended: &Ended) {
     if !ended.outputs.is_empty() {
         anstream::eprintln!("  as environment variables:  eval \"$(recipe env {id})\"");
     }
+    if ended.has_failed() {
+        anstream::eprintln!("  what its servers wrote:    recipe logs {id}");
+    }
     anstream::eprintln!("  take it down:              recipe down {id}");
 }
 
@@ -119,9 +138,11 @@ fn code(ended: &Ended) -> u8 {
     if let Some(signal) = ended.reason.and_then(CancelReason::signal) {
         return exit::SIGNAL + signal;
     }
-    match &ended.error {
-        Some(error) => exit::of(error.kind),
-        None if ended.left.is_empty() => exit::DONE,
-        None => exit::FAILED,
+    match (&ended.error, ended.test_code) {
+        // A shell knows no other codes.
+        (_, Some(code @ 1..)) => u8::try_from(code).unwrap_or(exit::FAILED),
+        (Some(error), _) => exit::of(error.kind),
+        (None, _) if ended.left.is_empty() => exit::DONE,
+        (None, _) => exit::FAILED,
     }
 }

@@ -22,6 +22,8 @@ pub struct Live {
     /// Lines to be written with the next redraw.
     lines: Vec<String>,
     drawn: Option<Instant>,
+    /// Whether the terminal is somebody else's until the next event.
+    settled: bool,
 }
 
 impl Live {
@@ -29,7 +31,7 @@ impl Live {
     #[must_use]
     pub fn new(verbosity: Verbosity) -> Self {
         let (narration, screen) = (Narration::new(verbosity), Screen::new(io::stderr()));
-        Self { narration, screen, lines: Vec::new(), drawn: None }
+        Self { narration, screen, lines: Vec::new(), drawn: None, settled: false }
     }
 
     fn redraw(&mut self) -> io::Result<()> {
@@ -42,7 +44,7 @@ impl Live {
             height: height.into(),
             branch_width: self.narration.branch_width(),
         };
-        let over = self.narration.model.finished.is_some();
+        let over = self.settled || self.narration.model.finished.is_some();
         let rows = if over { Vec::new() } else { frame(&self.narration.model, view) };
         self.drawn = Some(Instant::now());
         self.screen.draw(&std::mem::take(&mut self.lines), rows, view.columns)
@@ -51,6 +53,7 @@ impl Live {
 
 impl Reporter for Live {
     fn event(&mut self, event: &Event) -> anyhow::Result<()> {
+        self.settled = false;
         self.lines.extend(self.narration.hear(event));
         let due = self.drawn.is_none_or(|drawn| drawn.elapsed() >= REDRAW);
         if due || matches!(event.kind, EventKind::RunFinished { .. }) {
@@ -60,7 +63,14 @@ impl Reporter for Live {
     }
 
     fn tick(&mut self) {
-        // A terminal that is gone shows with the next event.
+        if !self.settled {
+            // A terminal that is gone shows with the next event.
+            let _ = self.redraw();
+        }
+    }
+
+    fn settle(&mut self) {
+        self.settled = true;
         let _ = self.redraw();
     }
 }

@@ -24,13 +24,18 @@ mod live;
 mod model;
 mod narration;
 mod outline;
+mod peak;
 mod plain;
 mod record;
+mod results;
 #[cfg(test)]
 mod sample;
 mod screen;
+mod shared;
 mod slack;
+mod split;
 mod summary;
+mod tested;
 mod timeline;
 mod trace;
 
@@ -39,11 +44,15 @@ pub use html::html;
 pub use junit::junit;
 pub use line::duration;
 pub use live::Live;
-pub use model::{Finished, Message, Model, Progress, Resource, SharedModel, Step, Wait};
+pub use model::{Finished, Message, Model, Progress, Resource, Step, Turn, Wait};
+pub use peak::Peak;
 pub use plain::Plain;
 pub use record::{ReadError, Record, read};
+pub use results::{ResultsError, test_results};
+pub use shared::SharedModel;
 pub use slack::slack_ms;
-pub use summary::{StepSummary, Summary};
+pub use summary::{StepSummary, Summary, TestSummary};
+pub use tested::Tested;
 pub use timeline::timeline;
 pub use trace::trace;
 

@@ -30,6 +30,10 @@ pub trait Reporter: Send {
 
     /// Called now and then while nothing happens, for spinners and clocks.
     fn tick(&mut self) {}
+
+    /// Called when somebody else is about to write to the terminal: shows what
+    /// there is, and nothing more until the next event.
+    fn settle(&mut self) {}
 }
 
 /// The sending end; cheap to clone, usable from any thread.
@@ -42,7 +46,14 @@ pub struct Events {
 
 struct Stamp {
     seq: u64,
-    queue: Option<Sender<Event>>,
+    queue: Option<Sender<Item>>,
+}
+
+/// What reporters are told of.
+enum Item {
+    Event(Box<Event>),
+    /// To settle, and to say so.
+    Settle(Sender<()>),
 }
 
 /// The receiving end: a thread that runs the reporters until [`Dispatcher::finish`].
@@ -66,9 +77,20 @@ impl Events {
         let event = Event { seq: stamp.seq, at: Timestamp::now(), ms, kind };
         stamp.seq += 1;
         if let Some(queue) = &stamp.queue {
-            let _ = queue.send(event);
+            let _ = queue.send(Item::Event(Box::new(event)));
         }
         ms
+    }
+
+    /// Waits until the reporters have shown all there is. They show nothing
+    /// more until the next event.
+    pub fn settle(&self) {
+        let (done, settled) = channel();
+        if let Some(queue) = &self.inner.lock().unwrap_or_else(PoisonError::into_inner).queue {
+            let _ = queue.send(Item::Settle(done));
+        }
+        // Without reporters there is nobody to wait for.
+        let _ = settled.recv();
     }
 
     /// The secrets masked in every event.
@@ -103,17 +125,21 @@ impl Dispatcher {
     }
 }
 
-fn dispatch(queue: &Receiver<Event>, mut reporters: Vec<Box<dyn Reporter>>) -> Vec<Box<dyn Reporter>> {
+fn dispatch(queue: &Receiver<Item>, mut reporters: Vec<Box<dyn Reporter>>) -> Vec<Box<dyn Reporter>> {
     use std::sync::mpsc::RecvTimeoutError::{Disconnected, Timeout};
     loop {
         match queue.recv_timeout(TICK) {
-            Ok(event) => reporters.retain_mut(|reporter| match reporter.event(&event) {
+            Ok(Item::Event(event)) => reporters.retain_mut(|reporter| match reporter.event(&event) {
                 Ok(()) => true,
                 Err(error) => {
                     anstream::eprintln!("warning: a report of this run is incomplete: {error:#}");
                     false
                 }
             }),
+            Ok(Item::Settle(done)) => {
+                reporters.iter_mut().for_each(|reporter| reporter.settle());
+                let _ = done.send(());
+            }
             Err(Timeout) => reporters.iter_mut().for_each(|reporter| reporter.tick()),
             Err(Disconnected) => return reporters,
         }
