@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use measure::TestArgs;
+pub use measure::{BenchArgs, TestArgs};
 
 mod measure;
 
@@ -52,6 +52,11 @@ pub enum Command {
     /// `recipe env` names them. Its exit code is that of recipe. Ctrl-C reaches the command; then the
     /// environment is taken down.
     Test(TestArgs),
+    /// Measure a set-up: branches one after the other against side by side
+    ///
+    /// The ways take turns, so that noise of the machine meets all of them; each run starts from nothing
+    /// and is taken down. Where results of earlier runs are kept, runs that use them are measured, too.
+    Bench(BenchArgs),
     /// Take environments down
     Down(DownArgs),
     /// List runs

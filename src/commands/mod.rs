@@ -1,5 +1,6 @@
 //! The subcommands, a file each.
 
+mod bench;
 mod check;
 mod clear;
 mod doc;
@@ -43,6 +44,7 @@ pub fn main() -> ExitCode {
         Command::Supervise { run_dir } => return crate::supervise::run_shim(&run_dir),
         Command::Run(args) => run::run(&args),
         Command::Test(args) => test::test(&args),
+        Command::Bench(args) => bench::bench(&args),
         Command::Down(args) => down::down(&args),
         Command::Ls(args) => ls::ls(&args),
         Command::Status(args) => status::status(&args),

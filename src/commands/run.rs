@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use jiff::Timestamp;
+
 use super::export::Exports;
 use super::session::{Ended, Purpose, Session};
-use super::{Done, terminal};
+use super::{Done, bench, terminal};
 use crate::cli::{Output, RunArgs, UpArgs};
 use crate::primitives::{TABLE, declared_params};
-use crate::report::{Summary, timeline};
+use crate::report::{Entry, History, Summary, Totals, timeline};
 use crate::run::event::{CancelReason, Outcome};
-use crate::run::{Failure, Kind};
+use crate::run::{Failure, Kind, folder};
 use crate::script::call::quieten_panics;
 use crate::script::{Diagnostic, Program, workspace_of};
 use crate::{exit, settings};
@@ -63,11 +65,31 @@ fn set_up(args: &RunArgs, purpose: Purpose<'_>) -> Done {
     // Work that a cancelled branch left behind must not hold the process up.
     runtime.shutdown_background();
     exports.write(&ended.folder.events());
+    remember(args, &ended);
     report(args, &ended)?;
     if matches!(purpose, Purpose::Test(_)) && ended.test_code.is_none() {
         anstream::eprintln!("\n  the tests were not run");
     }
     Ok(code(&ended))
+}
+
+/// Adds the run to the history, which is only for comparison.
+fn remember(args: &RunArgs, ended: &Ended) {
+    let model = &ended.model;
+    let entry = Entry {
+        at: Timestamp::now(),
+        run_id: model.run_id.clone(),
+        recipe: bench::absolute(&args.recipe),
+        target: model.target.clone(),
+        sequential: args.sequential,
+        fresh: args.no_cache,
+        outcome: model.setup_outcome(),
+        totals: Totals::of(model),
+    };
+    let history = folder::history().map(History::at);
+    if let Some(Err(error)) = history.ok().map(|history| history.append(&entry)) {
+        tracing::warn!(%error, "the run is not in the history");
+    }
 }
 
 /// A recipe that is wrong before it runs.

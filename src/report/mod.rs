@@ -14,8 +14,11 @@ use std::io::IsTerminal;
 
 use crate::run::Reporter;
 
+mod bench;
+mod bench_text;
 mod critical_path;
 mod frame;
+mod history;
 mod html;
 mod junit;
 mod lanes;
@@ -34,12 +37,17 @@ mod screen;
 mod shared;
 mod slack;
 mod split;
+mod spread;
 mod summary;
 mod tested;
 mod timeline;
+mod totals;
 mod trace;
 
+pub use bench::{Baseline, Bench, Comparison, Mode, SlowerStep, StepMedians, fresh_runs};
+pub use bench_text::{bench_text, comparison_text};
 pub use critical_path::{CriticalPath, Segment, sequential_ms};
+pub use history::{Entry, History};
 pub use html::html;
 pub use junit::junit;
 pub use line::duration;
@@ -51,9 +59,11 @@ pub use record::{ReadError, Record, read};
 pub use results::{ResultsError, test_results};
 pub use shared::SharedModel;
 pub use slack::slack_ms;
+pub use spread::Spread;
 pub use summary::{StepSummary, Summary, TestSummary};
 pub use tested::Tested;
 pub use timeline::timeline;
+pub use totals::{StepTime, Totals};
 pub use trace::trace;
 
 /// How much a progress report says.
