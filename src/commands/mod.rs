@@ -1,5 +1,6 @@
 //! The subcommands, a file each.
 
+mod bench;
 mod check;
 mod clear;
 mod doc;
@@ -17,6 +18,7 @@ mod stage;
 mod status;
 mod stop;
 mod terminal;
+mod test;
 
 use std::process::ExitCode;
 
@@ -45,6 +47,8 @@ pub fn main() -> ExitCode {
             block_on(crate::targets::kubernetes::run_forward(&file)).map(|never| match never {})
         }
         Command::Run(args) => run::run(&args),
+        Command::Test(args) => test::test(&args),
+        Command::Bench(args) => bench::bench(&args),
         Command::Repl(args) => repl::repl(&args),
         Command::Down(args) => down::down(&args),
         Command::Ls(args) => ls::ls(&args),
