@@ -58,7 +58,7 @@ pub enum Command {
     Logs(LogsArgs),
     /// Show a run again from its record, also one that was killed
     Report(ReportArgs),
-    /// Compile recipes and what they import, without running them
+    /// Find what is wrong with recipes and what they import, without running them
     Check(CheckArgs),
     /// Describe the primitives that recipes can call
     Doc(DocArgs),
@@ -235,6 +235,20 @@ pub struct CheckArgs {
     /// The recipes
     #[arg(required = true)]
     pub recipes: Vec<PathBuf>,
+    /// The form of the output: for people, for programs, or as annotations of GitHub Actions
+    #[arg(long, value_enum, default_value_t = CheckFormat::Text, value_name = "FORMAT")]
+    pub output: CheckFormat,
+}
+
+/// The form of what is wrong with recipes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    /// For people, on standard error.
+    Text,
+    /// For programs.
+    Json,
+    /// Annotations of GitHub Actions.
+    Github,
 }
 
 /// `recipe doc`.

@@ -60,23 +60,50 @@ fn missing(site: &Site, all: &[Site], workspace: &Path, (path, at): (&str, Posit
     )
 }
 
-/// Migrations that no database could be migrated with.
+/// Migrations that cannot be read, or whose order nobody has chosen.
 fn migrations(dir: &Path, at: Position) -> Option<Finding> {
     if !dir.is_dir() {
         return None;
+    }
+    if let Some([one, other]) = same_version(dir) {
+        let what = format!("migrate: `{one}` and `{other}` have the same version");
+        return Some(
+            Finding::error("migrations", at, what)
+                .hint("which comes first is chance, and some formats apply one only; number them anew"),
+        );
     }
     let error = migrate::read(dir, Format::Auto).err()?;
     let mut what = format!("migrate: {error}");
     if let PlanError::Text { file, at, .. } = &error {
         what.push_str(&format!(" ({}:{}:{})", file.display(), at.line, at.column));
     }
-    Some(Finding::error("migrations", at, what).hint(
-        "two migrations of one version would be applied in an order that nobody chose; number them anew",
-    ))
-    .map(|finding| match &error {
-        PlanError::Text { .. } => finding.hint("correct the file"),
-        _ => finding,
-    })
+    Some(
+        Finding::error("migrations", at, what)
+            .hint("correct the folder, or name its format with the option `format`"),
+    )
+}
+
+/// The first two migrations of one version.
+fn same_version(dir: &Path) -> Option<[String; 2]> {
+    let files = std::fs::read_dir(dir).ok()?.flatten().filter_map(|file| file.file_name().into_string().ok());
+    let mut files: Vec<_> =
+        files.filter(|name| name.ends_with(".sql") && !name.ends_with(".down.sql")).collect();
+    files.sort_unstable();
+    let version = |name: &str| {
+        let number = name.strip_prefix(['V', 'v']).unwrap_or(name);
+        let end = number.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(number.len());
+        let parts: Option<Vec<u64>> = number[..end].split('.').map(|part| part.parse().ok()).collect();
+        parts
+    };
+    let mut seen: Vec<(Vec<u64>, String)> = Vec::new();
+    for name in files {
+        let Some(version) = version(&name) else { continue };
+        if let Some((_, other)) = seen.iter().find(|(known, _)| *known == version) {
+            return Some([other.clone(), name]);
+        }
+        seen.push((version, name));
+    }
+    None
 }
 
 /// Documents that do not parse, and containers whose image can never be there.

@@ -206,6 +206,23 @@ impl Call {
         Some((self.host().table.open)(known, self.host().environment.clone()))
     }
 
+    /// The value of a primitive that is no step, as it was in the run that is
+    /// resumed.
+    pub(super) fn remembered(
+        &self,
+        primitive: &Primitive,
+        arguments: &Arguments,
+        run: fn(&Self, &Arguments) -> Result<Dynamic, Failure>,
+    ) -> Result<Dynamic, Box<EvalAltResult>> {
+        let digest = arguments.digest(self.host().table.keep);
+        let value = match self.recalled(primitive, &digest) {
+            Some(known) => self.block_on(known)?,
+            None => run(self, arguments).map_err(|failure| self.raise(failure))?,
+        };
+        self.remember(primitive, digest, &value);
+        Ok(value)
+    }
+
     fn remember(&self, primitive: &Primitive, arguments: String, value: &Dynamic) {
         if let Some(value) = (self.host().table.keep)(value) {
             self.host().memory.keep(&Remembered {

@@ -10,6 +10,10 @@ use super::branch::Branch;
 use super::call::{Call, bug};
 use super::primitive::{Primitive, Run};
 
+/// Values that are different each time, or given from outside: a run that is
+/// resumed has them as they were.
+const REMEMBERED: [&str; 3] = ["random_port", "random_password", "param"];
+
 /// Makes `primitive` callable with each number of arguments it takes.
 ///
 /// The types are left open here and checked by [`Arguments`], whose errors name
@@ -50,6 +54,9 @@ fn invoke(
     )?;
     match primitive.run {
         Run::Step(run) => call.step(primitive, arguments, run),
+        Run::Value(run) if REMEMBERED.contains(&primitive.name) => {
+            guarded(&call, || call.remembered(primitive, &arguments, run))
+        }
         Run::Value(run) => guarded(&call, || run(&call, &arguments).map_err(|failure| call.raise(failure))),
         Run::Control(run) => run(context, call, &arguments),
     }
