@@ -19,6 +19,7 @@ Environment variables:
   RECIPE_RUN_DIR       where servers keep their data while they run
   RECIPE_PG_BIN        the directory of PostgreSQL's programs
   RECIPE_REDIS_SERVER  the program redis-server
+  RECIPE_PARAM_NAME    the parameter NAME of a recipe; --set wins
   RECIPE_LOG           what to log for developers, such as recipe=debug
   NO_COLOR             no colours and no live display";
 
@@ -42,6 +43,8 @@ pub struct Cli {
 pub enum Command {
     /// Set up the environment that a recipe describes, and leave it up
     Run(RunArgs),
+    /// Show what a run would do, and how long it would take, without doing it
+    Plan(PlanArgs),
     /// Write and run a recipe entry by entry, or look into an environment
     Repl(ReplArgs),
     /// Take environments down
@@ -74,7 +77,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct RunArgs {
-    /// The recipe, a .rhai file
+    /// The recipe, a .rhai file; with --help its parameters are listed
     pub recipe: PathBuf,
     /// Take the environment down at the end
     #[arg(long)]
@@ -121,6 +124,25 @@ pub struct RunArgs {
     /// Show the output of commands too
     #[arg(short, long)]
     pub verbose: bool,
+}
+
+/// `recipe plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The recipe, a .rhai file; with --help its parameters are listed
+    pub recipe: PathBuf,
+    /// Where to set up: local
+    #[arg(long, env = "RECIPE_TARGET", value_name = "TARGET")]
+    pub target: Option<String>,
+    /// Set a parameter of the recipe
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = key_value)]
+    pub set: Vec<(String, String)>,
+    /// Read parameters from a TOML, YAML or JSON file; --set wins
+    #[arg(long, value_name = "FILE")]
+    pub params: Option<PathBuf>,
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
+    pub output: Output,
 }
 
 /// `recipe repl`.

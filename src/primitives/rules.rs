@@ -29,11 +29,13 @@ pub(super) fn findings(site: &Site, all: &[Site], workspace: &Path) -> Vec<Findi
             found.extend(missing(site, all, workspace, (&path, at)));
         }
     }
-    let path = |name| site.text(name).map(|(path, at)| (workspace.join(path), at));
     match site.primitive.name {
-        "migrate" => found.extend(path("dir").and_then(|(dir, at)| migrations(&dir, at))),
+        "migrate" => {
+            found.extend(site.text("dir").and_then(|(dir, at)| migrations(&workspace.join(dir), at)));
+        }
         "apply_manifest" => {
-            found.extend(path("path").into_iter().flat_map(|(file, at)| manifest(&file, at)));
+            let path = site.text("path");
+            found.extend(path.into_iter().flat_map(|(path, at)| manifest(&path, workspace, at)));
         }
         _ => {}
     }
@@ -107,8 +109,8 @@ fn same_version(dir: &Path) -> Option<[String; 2]> {
 }
 
 /// Documents that do not parse, and containers whose image can never be there.
-fn manifest(path: &Path, at: Position) -> Vec<Finding> {
-    let Ok(text) = std::fs::read_to_string(path) else { return Vec::new() };
+fn manifest(path: &str, workspace: &Path, at: Position) -> Vec<Finding> {
+    let Ok(text) = std::fs::read_to_string(workspace.join(path)) else { return Vec::new() };
     // What is rendered first need not be YAML before.
     if text.contains("{{") || text.contains("{%") {
         return Vec::new();
@@ -119,12 +121,11 @@ fn manifest(path: &Path, at: Position) -> Vec<Finding> {
             Ok(document) => {
                 let named = document["kind"].as_str().unwrap_or("document");
                 if document.is_object() && (document["kind"].is_null() || document["apiVersion"].is_null()) {
-                    let what = format!("{}: a document has no `kind` or no `apiVersion`", path.display());
+                    let what = format!("{path}: a document has no `kind` or no `apiVersion`");
                     found.push(Finding::error("manifest", at, what).hint("Kubernetes needs both"));
                 }
                 for image in unpullable(&document) {
-                    let what =
-                        format!("{}: the {named} runs `{image}` with imagePullPolicy Never", path.display());
+                    let what = format!("{}: the {named} runs `{image}` with imagePullPolicy Never", path);
                     found.push(Finding::error("manifest", at, what).hint(
                         "`latest` on a node may be of any age, or missing; give the image a tag of its own, \
                          or let load_image bring it",
@@ -132,7 +133,7 @@ fn manifest(path: &Path, at: Position) -> Vec<Finding> {
                 }
             }
             Err(error) => {
-                let what = format!("{} is not YAML: {error}", path.display());
+                let what = format!("{path} is not YAML: {error}");
                 found.push(Finding::error("manifest", at, what).hint("correct the file"));
                 break;
             }

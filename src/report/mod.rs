@@ -25,6 +25,7 @@ mod model;
 mod narration;
 mod outline;
 mod plain;
+mod plan;
 mod record;
 #[cfg(test)]
 mod sample;
@@ -41,6 +42,7 @@ pub use line::duration;
 pub use live::Live;
 pub use model::{Finished, Message, Model, Progress, Resource, SharedModel, Step, Wait};
 pub use plain::Plain;
+pub use plan::{History, RUNS, plan, plan_json};
 pub use record::{ReadError, Record, read};
 pub use slack::slack_ms;
 pub use summary::{StepSummary, Summary};

@@ -14,6 +14,9 @@ use super::primitive::{Primitive, Run};
 /// resumed has them as they were.
 const REMEMBERED: [&str; 3] = ["random_port", "random_password", "param"];
 
+/// What a plan leaves out although it is no step.
+const EFFECTS: [&str; 4] = ["write_file", "output", "wait_for", "sleep"];
+
 /// Makes `primitive` callable with each number of arguments it takes.
 ///
 /// The types are left open here and checked by [`Arguments`], whose errors name
@@ -52,6 +55,14 @@ fn invoke(
             call.raise(call.locate_argument(failure, argument, option.as_deref()))
         },
     )?;
+    let is_planned = call.host().plan.is_some()
+        && match primitive.run {
+            Run::Step(_) => true,
+            Run::Value(_) | Run::Control(_) => EFFECTS.contains(&primitive.name),
+        };
+    if is_planned {
+        return call.plan(primitive, &arguments);
+    }
     match primitive.run {
         Run::Step(run) => call.step(primitive, arguments, run),
         Run::Value(run) if REMEMBERED.contains(&primitive.name) => {

@@ -211,23 +211,6 @@ impl Sources {
         found.map_or_else(|| position.file.to_string(), |(key, _)| key.clone())
     }
 
-    /// The first argument of each call of `function`, if all are literal strings.
-    pub(super) fn literal_arguments(&self, function: &str) -> Option<Vec<String>> {
-        let sources = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let mut names = Some(Vec::new());
-        for ast in sources.values().filter_map(|source| source.ast.as_deref()) {
-            syntax::calls(ast, &mut |call| {
-                if call.name == function && !call.is_qualified {
-                    match (call.arguments.first(), names.as_mut()) {
-                        (Some(Expr::StringConstant(name, _)), Some(names)) => names.push(name.to_string()),
-                        _ => names = None,
-                    }
-                }
-            });
-        }
-        names
-    }
-
     /// Where an argument stands in the call at `at`, or a part of it: a key of
     /// a map, an item of an array by its index. None where the call does not
     /// spell it out.

@@ -8,6 +8,7 @@ pub mod handles;
 pub mod http;
 pub mod kept;
 pub mod local;
+pub mod planned;
 mod variables;
 
 use std::collections::BTreeMap;

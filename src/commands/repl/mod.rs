@@ -33,7 +33,7 @@ pub(super) fn repl(args: &ReplArgs) -> Done {
         .map_err(|error| Failure::new(Kind::Io, "there is no working directory").cause(error))?;
     let workspace = workspace_of(&here.join(NAME));
     let target = settings::target(args.target.as_deref(), &workspace)?;
-    let params = settings::params(&args.set, args.params.as_deref())?;
+    let params = settings::params(&args.set, args.params.as_deref(), None)?;
     let program = Program::empty(TABLE, &workspace);
     let runtime = super::runtime()?;
     let done = runtime.block_on(async {
