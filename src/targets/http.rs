@@ -31,11 +31,16 @@ pub fn client(url: &str) -> Result<reqwest::Client, reqwest::Error> {
     if let Some(client) = kept.get() {
         return Ok(client.clone());
     }
-    // Fails when it is installed already, which is as good.
-    let _ = rustls::crypto::CryptoProvider::install_default(rustls::crypto::ring::default_provider());
+    provide_tls();
     let builder = reqwest::Client::builder();
     let client = if local { builder.tls_certs_only([]) } else { builder }.build()?;
     Ok(kept.get_or_init(|| client).clone())
+}
+
+/// Chooses the cryptography of all TLS in this process.
+pub(super) fn provide_tls() {
+    // Fails when it is chosen already, which is as good.
+    let _ = rustls::crypto::CryptoProvider::install_default(rustls::crypto::ring::default_provider());
 }
 
 /// Asks once; says why when the status is not in `expected`.

@@ -9,6 +9,8 @@ pub mod http;
 pub mod kept;
 pub mod local;
 pub mod planned;
+mod probe;
+mod redis_conf;
 mod variables;
 
 use std::collections::BTreeMap;

@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use super::postgres::PostgresProcess;
 use super::process::LocalProcess;
-use super::redis::{self, RedisProcess};
+use super::redis::RedisProcess;
 use super::service::ServiceProcess;
 use super::{Local, supervisor_failure};
 use crate::run::{Failure, Kind};
 use crate::targets::kept::Kept;
+use crate::targets::probe;
 use crate::targets::{Cluster, Workload};
 
 /// What a service is, beside its handle.
@@ -44,7 +45,7 @@ impl Local {
                 Arc::new(PostgresProcess { process, config })
             }
             Kept::Redis { host, password, .. } => {
-                Arc::new(RedisProcess { process, client: redis::client(host, password)? })
+                Arc::new(RedisProcess { process, client: probe::redis_client(host, password)? })
             }
             Kept::Service { host, own, .. } => {
                 let own: ServiceOwn = serde_json::from_value(own.clone()).map_err(|error| {

@@ -17,7 +17,7 @@ use crate::run::event::Level;
 use crate::run::{Failure, Kind, Step};
 use crate::supervise::{Signal, Spawn, StopPolicy, User};
 use crate::targets::handles::PostgresParts;
-use crate::targets::{Endpoint, Postgres, PostgresRequest, Workload};
+use crate::targets::{Endpoint, Postgres, PostgresRequest, Workload, probe};
 
 /// Settings of every server: its data is thrown away, so nothing is synced.
 /// `shared_buffers` is the least that keeps migrations in memory.
@@ -259,21 +259,11 @@ pub(super) struct PostgresProcess {
 #[async_trait]
 impl Workload for PostgresProcess {
     async fn ready(&self, step: &Step, timeout: Duration) -> Result<(), Failure> {
-        let probe = || async {
-            let (client, connection) = self.config.connect(NoTls).await.map_err(|error| chain(&error))?;
-            let connection = tokio::spawn(connection);
-            let answer = client.simple_query("SELECT 1").await;
-            connection.abort();
-            answer.map(drop).map_err(|error| chain(&error))
-        };
+        let probe = || probe::select_one(&self.config);
         ready::wait(&self.process, step, "PostgreSQL to answer SELECT 1", timeout, probe).await
     }
 
     async fn logs(&self, lines: usize) -> Result<String, Failure> {
         Ok(self.process.last_lines(lines))
     }
-}
-
-fn chain(error: &tokio_postgres::Error) -> String {
-    std::error::Error::source(error).map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }

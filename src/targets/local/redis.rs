@@ -10,10 +10,11 @@ use super::home::write_private;
 use super::process::LocalProcess;
 use super::servers::{find_redis, unprivileged};
 use super::{Local, ready};
-use crate::run::{Failure, Kind, Step};
+use crate::run::{Failure, Step};
 use crate::supervise::{Signal, Spawn, StopPolicy};
 use crate::targets::handles::RedisParts;
-use crate::targets::{Endpoint, Redis, RedisRequest, Workload};
+use crate::targets::redis_conf::redis_conf;
+use crate::targets::{Endpoint, Redis, RedisRequest, Workload, probe};
 
 impl Local {
     pub(super) async fn start_redis(&self, step: &Step, request: RedisRequest) -> Result<Redis, Failure> {
@@ -28,7 +29,7 @@ impl Local {
         let port = self.deployed.port(&request.name, request.host_port).await?;
         // In a file, because arguments show in the list of processes.
         let configuration = home.join("redis.conf");
-        write_private(&configuration, &configure(port, &password, &request.settings), user)?;
+        write_private(&configuration, &redis_conf("127.0.0.1", port, &password, &request.settings), user)?;
 
         let process = self
             .spawn(Spawn {
@@ -45,7 +46,7 @@ impl Local {
             })
             .await?;
         let endpoint = Endpoint { host: "127.0.0.1".to_owned(), port };
-        let client = client(&endpoint, &password)?;
+        let client = probe::redis_client(&endpoint, &password)?;
         let redis = Redis(Arc::new(RedisParts {
             name: request.name,
             host: endpoint.clone(),
@@ -58,35 +59,6 @@ impl Local {
     }
 }
 
-fn configure(port: u16, password: &str, settings: &BTreeMap<String, String>) -> String {
-    let mut text = format!("bind 127.0.0.1\nport {port}\nsave \"\"\nappendonly no\ndaemonize no\n");
-    if !password.is_empty() {
-        text.push_str(&format!("requirepass {}\n", quote(password)));
-    }
-    for (name, value) in settings {
-        text.push_str(&format!("{name} {}\n", quote(value)));
-    }
-    text
-}
-
-/// A value in the syntax of redis.conf.
-fn quote(value: &str) -> String {
-    let escaped = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-    format!("\"{escaped}\"")
-}
-
-pub(super) fn client(endpoint: &Endpoint, password: &str) -> Result<::redis::Client, Failure> {
-    let mut settings = ::redis::RedisConnectionInfo::default();
-    if !password.is_empty() {
-        settings = settings.set_password(password);
-    }
-    let address = ::redis::ConnectionAddr::Tcp(endpoint.host.clone(), endpoint.port);
-    let info = ::redis::IntoConnectionInfo::into_connection_info(address)
-        .map(|info| info.set_redis_settings(settings));
-    info.and_then(::redis::Client::open)
-        .map_err(|error| Failure::new(Kind::Bug, "the connection settings of Redis are wrong").cause(error))
-}
-
 /// The running server.
 pub(super) struct RedisProcess {
     pub process: LocalProcess,
@@ -96,25 +68,11 @@ pub(super) struct RedisProcess {
 #[async_trait]
 impl Workload for RedisProcess {
     async fn ready(&self, step: &Step, timeout: Duration) -> Result<(), Failure> {
-        let probe = || async {
-            let mut connection =
-                self.client.get_multiplexed_async_connection().await.map_err(|error| error.to_string())?;
-            ::redis::cmd("PING").exec_async(&mut connection).await.map_err(|error| error.to_string())
-        };
+        let probe = || probe::ping(&self.client);
         ready::wait(&self.process, step, "Redis to answer PING", timeout, probe).await
     }
 
     async fn logs(&self, lines: usize) -> Result<String, Failure> {
         Ok(self.process.last_lines(lines))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quotes_values() {
-        assert_eq!(quote("a\"b\\c\nd"), r#""a\"b\\c\nd""#);
     }
 }

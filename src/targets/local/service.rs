@@ -16,7 +16,7 @@ use crate::run::{Failure, Kind, Step};
 use crate::supervise::{Signal, Spawn, StopPolicy};
 use crate::targets::handles::{ServiceParts, empty_command};
 use crate::targets::variables::{expand, port_variable, substitute};
-use crate::targets::{Endpoint, Executed, Service, ServiceRequest, Workload};
+use crate::targets::{Endpoint, Executed, Service, ServiceRequest, Workload, probe};
 
 /// Variables of this process that a service keeps: a container would have them
 /// from its image.
@@ -173,19 +173,14 @@ impl Workload for ServiceProcess {
     async fn ready(&self, step: &Step, timeout: Duration) -> Result<(), Failure> {
         match (&self.endpoint, &self.path) {
             (Some(endpoint), Some(path)) => {
-                let url = format!("http://{endpoint}/{}", path.trim_start_matches('/'));
+                let url = probe::url(endpoint, path);
                 let what = format!("GET {url} to answer 200");
-                let probe = || async { crate::targets::http::probe(&url, 200..=299).await.map(drop) };
+                let probe = || crate::targets::http::probe(&url, 200..=299);
                 ready::wait(&self.process, step, &what, timeout, probe).await
             }
             (Some(endpoint), None) => {
                 let what = format!("port {} to accept connections", endpoint.port);
-                let probe = || async {
-                    let connected =
-                        tokio::net::TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await;
-                    connected.map(drop).map_err(|error| error.to_string())
-                };
-                ready::wait(&self.process, step, &what, timeout, probe).await
+                ready::wait(&self.process, step, &what, timeout, || probe::connect(endpoint)).await
             }
             (None, _) => self.process.running(),
         }

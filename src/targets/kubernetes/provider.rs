@@ -1,0 +1,44 @@
+//! Where clusters come from, and how images get into them: what the targets
+//! with Kubernetes do differently.
+
+use async_trait::async_trait;
+
+use super::space::Access;
+use crate::run::{Failure, Step};
+use crate::targets::{ClusterRequest, Image, ImageRequest};
+
+/// A cluster that is there now.
+pub(super) struct Made {
+    /// How it is reached.
+    pub access: Access,
+    /// The namespace to deploy to; made if there is none.
+    pub namespace: String,
+    /// The containers that are its nodes, where this machine runs them.
+    pub nodes: Vec<String>,
+    /// Whether it outlives the run, which then owns its namespace alone.
+    pub is_shared: bool,
+}
+
+/// One of the targets with Kubernetes.
+#[async_trait]
+pub(super) trait Provider: Send + Sync {
+    /// Makes a cluster, or finds the one that is there.
+    async fn create(&self, step: &Step, request: &ClusterRequest) -> Result<Made, Failure>;
+
+    /// Takes down a cluster that [`Provider::create`] has made.
+    async fn delete(&self, cluster: &str) -> Result<(), Failure>;
+
+    /// Makes an image on this machine.
+    async fn build(&self, step: &Step, request: ImageRequest) -> Result<Image, Failure>;
+
+    /// Brings an image to where the pods of a cluster find it, and returns how
+    /// they have to call it.
+    async fn bring(&self, step: &Step, made: &Made, image: &Image) -> Result<Image, Failure>;
+
+    /// Brings along what the pods of a cluster would otherwise have to pull, if
+    /// this machine has it.
+    async fn spare_pull(&self, step: &Step, made: &Made, reference: &str) -> Result<(), Failure>;
+
+    /// Takes down all clusters that it has made.
+    async fn teardown(&self) -> Result<(), Failure>;
+}

@@ -1,0 +1,91 @@
+//! Where a run deploys: a namespace of a cluster, and the way to it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use serde::{Deserialize, Serialize};
+
+use crate::run::{Failure, Kind};
+use crate::targets::http::provide_tls;
+
+/// Marks all that a run has made; its value is the run's name.
+pub const RUN_LABEL: &str = "recipe/run";
+/// Says who made something.
+pub const MANAGER_LABEL: &str = "app.kubernetes.io/managed-by";
+/// The value of [`MANAGER_LABEL`], and our name as the owner of fields.
+pub const MANAGER: &str = "recipe";
+/// The server or service that something belongs to.
+pub const NAME_LABEL: &str = "app.kubernetes.io/name";
+
+/// A namespace of a cluster, where a run deploys. Cheap to clone.
+#[derive(Clone)]
+pub struct Space {
+    /// Speaks to the cluster's API.
+    pub client: Client,
+    /// The namespace.
+    pub namespace: Arc<str>,
+    /// The run it belongs to; value of the label `recipe/run` on all that is made.
+    pub run: Arc<str>,
+}
+
+/// How a cluster is reached.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Access {
+    /// The kubeconfig file; that of the user, as kubectl finds it, when none.
+    pub kubeconfig: Option<PathBuf>,
+    /// The context in it; its current one when none.
+    pub context: Option<String>,
+}
+
+impl Access {
+    /// A client for the cluster. Does not speak to it yet.
+    ///
+    /// # Errors
+    /// When the kubeconfig cannot be read, or has no such context.
+    pub async fn connect(&self) -> Result<Client, Failure> {
+        provide_tls();
+        let kubeconfig = match &self.kubeconfig {
+            Some(path) => Kubeconfig::read_from(path),
+            None => Kubeconfig::read(),
+        };
+        let kubeconfig = kubeconfig.map_err(|error| {
+            Failure::new(Kind::TargetUnusable, "the kubeconfig cannot be read")
+                .hint("KUBECONFIG names the file; without it, it is ~/.kube/config")
+                .cause(error)
+        })?;
+        let contexts: Vec<_> = kubeconfig.contexts.iter().map(|context| context.name.clone()).collect();
+        if let Some(context) = self.context.as_ref().filter(|context| !contexts.contains(context)) {
+            let known = if contexts.is_empty() { "none".to_owned() } else { contexts.join(", ") };
+            return Err(Failure::new(
+                Kind::TargetUnusable,
+                format!("the kubeconfig has no context `{context}`"),
+            )
+            .hint(format!("its contexts are: {known}")));
+        }
+        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
+        let unusable = |error: &dyn std::error::Error| {
+            Failure::new(Kind::TargetUnusable, "the kubeconfig cannot be used")
+                .cause(std::io::Error::other(error.to_string()))
+        };
+        let config =
+            Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| unusable(&error))?;
+        Client::try_from(config).map_err(|error| unusable(&error))
+    }
+}
+
+/// What the API said when it refused `what`, as a failure.
+pub(super) fn api_failure(what: &str, error: kube::Error) -> Failure {
+    let kind = match &error {
+        kube::Error::Api(status) if status.code == 404 => Kind::NotFound,
+        kube::Error::Api(_) => Kind::Kubernetes,
+        _ => Kind::Unreachable,
+    };
+    let failure = Failure::new(kind, format!("{what} cannot be had from the cluster"));
+    match error {
+        // Its own display repeats the whole status.
+        kube::Error::Api(status) => failure.cause(std::io::Error::other(status.message)),
+        error => failure.cause(error),
+    }
+}
