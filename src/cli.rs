@@ -23,6 +23,7 @@ Environment variables:
   RECIPE_RUN_DIR       where servers keep their data while they run
   RECIPE_PG_BIN        the directory of PostgreSQL's programs
   RECIPE_REDIS_SERVER  the program redis-server
+  RECIPE_PARAM_NAME    the parameter NAME of a recipe; --set wins
   RECIPE_LOG           what to log for developers, such as recipe=debug
   NO_COLOR             no colours and no live display";
 
@@ -57,6 +58,8 @@ pub enum Command {
     /// The ways take turns, so that noise of the machine meets all of them; each run starts from nothing
     /// and is taken down. Where results of earlier runs are kept, runs that use them are measured, too.
     Bench(BenchArgs),
+    /// Show what a run would do, and how long it would take, without doing it
+    Plan(PlanArgs),
     /// Write and run a recipe entry by entry, or look into an environment
     Repl(ReplArgs),
     /// Take environments down
@@ -73,7 +76,7 @@ pub enum Command {
     Logs(LogsArgs),
     /// Show a run again from its record, also one that was killed
     Report(ReportArgs),
-    /// Compile recipes and what they import, without running them
+    /// Find what is wrong with recipes and what they import, without running them
     Check(CheckArgs),
     /// Describe the primitives that recipes can call
     Doc(DocArgs),
@@ -106,7 +109,7 @@ pub struct UpArgs {
 #[derive(Debug, Clone, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct RunArgs {
-    /// The recipe, a .rhai file
+    /// The recipe, a .rhai file; with --help its parameters are listed
     pub recipe: PathBuf,
     /// Where to set up: local, kind or kube:CONTEXT
     #[arg(long, env = "RECIPE_TARGET", value_name = "TARGET")]
@@ -153,6 +156,25 @@ pub struct RunArgs {
     /// Show the output of commands too
     #[arg(short, long)]
     pub verbose: bool,
+}
+
+/// `recipe plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The recipe, a .rhai file; with --help its parameters are listed
+    pub recipe: PathBuf,
+    /// Where to set up: local
+    #[arg(long, env = "RECIPE_TARGET", value_name = "TARGET")]
+    pub target: Option<String>,
+    /// Set a parameter of the recipe
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = key_value)]
+    pub set: Vec<(String, String)>,
+    /// Read parameters from a TOML, YAML or JSON file; --set wins
+    #[arg(long, value_name = "FILE")]
+    pub params: Option<PathBuf>,
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
+    pub output: Output,
 }
 
 /// `recipe repl`.
@@ -267,6 +289,20 @@ pub struct CheckArgs {
     /// The recipes
     #[arg(required = true)]
     pub recipes: Vec<PathBuf>,
+    /// The form of the output: for people, for programs, or as annotations of GitHub Actions
+    #[arg(long, value_enum, default_value_t = CheckFormat::Text, value_name = "FORMAT")]
+    pub output: CheckFormat,
+}
+
+/// The form of what is wrong with recipes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    /// For people, on standard error.
+    Text,
+    /// For programs.
+    Json,
+    /// Annotations of GitHub Actions.
+    Github,
 }
 
 /// `recipe doc`.

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::primitives::Parameter;
 use crate::run::{Failure, Kind};
 use crate::targets::{TARGETS, is_target};
 
@@ -53,17 +54,52 @@ fn project_file(workspace: &Path) -> Result<ProjectFile, Failure> {
     })
 }
 
-/// The parameters given by `--params` and `--set`, the latter as text.
+/// Begins the names of variables that give parameters.
+const PARAM_VARIABLE: &str = "RECIPE_PARAM_";
+
+/// The parameters given by `--params`, by `RECIPE_PARAM_*` and by `--set`, the
+/// latter two as text and stronger. `declared` are the recipe's own, where they
+/// are known.
 ///
 /// # Errors
-/// When the file cannot be read as a map.
-pub fn params(set: &[(String, String)], file: Option<&Path>) -> Result<BTreeMap<String, Value>, Failure> {
+/// When the file cannot be read as a map; when a parameter is none of the
+/// recipe's, or its value does not fit. All of them are told.
+pub fn params(
+    set: &[(String, String)],
+    file: Option<&Path>,
+    declared: Option<&[Parameter]>,
+) -> Result<BTreeMap<String, Value>, Failure> {
     let mut params = match file {
         Some(path) => read_params(path)?,
         None => BTreeMap::new(),
     };
+    params.extend(from_variables(declared));
     params.extend(set.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))));
+    if let Some(declared) = declared {
+        check_params(&params, declared)?;
+    }
     Ok(params)
+}
+
+/// Variables are for whichever recipe has such a parameter: others do not mind.
+fn from_variables(declared: Option<&[Parameter]>) -> BTreeMap<String, Value> {
+    let variables = std::env::vars_os().filter_map(|(name, value)| {
+        let name = name.into_string().ok()?.strip_prefix(PARAM_VARIABLE)?.to_owned();
+        Some((name, value.into_string().ok()?))
+    });
+    let named = variables.filter_map(|(name, value)| {
+        let name = match declared {
+            Some(declared) => declared.iter().find(|known| variable(&known.name) == name)?.name.clone(),
+            None => name.to_ascii_lowercase(),
+        };
+        Some((name, Value::String(value)))
+    });
+    named.collect()
+}
+
+/// What follows [`PARAM_VARIABLE`] for a parameter.
+fn variable(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
 }
 
 fn read_params(path: &Path) -> Result<BTreeMap<String, Value>, Failure> {
@@ -81,20 +117,27 @@ fn read_params(path: &Path) -> Result<BTreeMap<String, Value>, Failure> {
     }
 }
 
-/// Refuses parameters that the recipe does not ask for. `declared` is none
-/// where a recipe computes their names.
-///
-/// # Errors
-/// Names the first unknown one.
-pub fn check_params(params: &BTreeMap<String, Value>, declared: Option<&[String]>) -> Result<(), Failure> {
-    let Some(declared) = declared else { return Ok(()) };
-    let Some(unknown) = params.keys().find(|name| !declared.contains(name)) else { return Ok(()) };
-    let mut failure = Failure::new(Kind::Usage, format!("the recipe has no parameter `{unknown}`"));
-    let names = declared.iter().map(String::as_str);
-    failure.hint = if declared.is_empty() {
-        Some("it has no parameters at all".to_owned())
-    } else {
-        crate::script::suggest::hint(unknown, names, "its parameters are")
-    };
-    Err(failure)
+/// Refuses parameters that the recipe does not ask for, and values that it
+/// would refuse.
+fn check_params(params: &BTreeMap<String, Value>, declared: &[Parameter]) -> Result<(), Failure> {
+    let mut wrong = Vec::new();
+    for (name, value) in params {
+        match declared.iter().find(|known| known.name == *name) {
+            Some(known) => wrong.extend(known.read(value).err()),
+            None => {
+                let mut failure = Failure::new(Kind::Usage, format!("the recipe has no parameter `{name}`"));
+                let names = declared.iter().map(|known| known.name.as_str());
+                failure.hint = if declared.is_empty() {
+                    Some("it has no parameters at all".to_owned())
+                } else {
+                    crate::script::suggest::hint(name, names, "its parameters are")
+                };
+                wrong.push(failure);
+            }
+        }
+    }
+    let mut wrong = wrong.into_iter();
+    let Some(mut first) = wrong.next() else { return Ok(()) };
+    first.evidence.extend(wrong.map(|other| other.to_string()));
+    Err(first)
 }

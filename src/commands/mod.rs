@@ -8,8 +8,10 @@ mod down;
 mod env;
 mod environment;
 mod export;
+mod help;
 mod logs;
 mod ls;
+mod plan;
 mod repl;
 mod report;
 mod run;
@@ -37,6 +39,11 @@ pub fn main() -> ExitCode {
         // Help and version are no errors; clap knows their codes and streams.
         Err(error) => {
             let _ = error.print();
+            if error.kind() == clap::error::ErrorKind::DisplayHelp
+                && let Some(more) = help::of_recipe(std::env::args_os())
+            {
+                let _ = terminal::print(&format!("\n{more}"));
+            }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit::USAGE));
         }
     };
@@ -49,6 +56,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Test(args) => test::test(&args),
         Command::Bench(args) => bench::bench(&args),
+        Command::Plan(args) => plan::plan_run(&args),
         Command::Repl(args) => repl::repl(&args),
         Command::Down(args) => down::down(&args),
         Command::Ls(args) => ls::ls(&args),

@@ -50,8 +50,8 @@ fn set_up(args: &RunArgs, purpose: Purpose<'_>) -> Done {
     if !problems.is_empty() {
         return refuse(args, &problems);
     }
-    let params = settings::params(&args.set, args.params.as_deref())?;
-    settings::check_params(&params, declared_params(&program).as_deref())?;
+    let declared = declared_params(&program);
+    let params = settings::params(&args.set, args.params.as_deref(), declared.as_deref())?;
     let exports = Exports::open(args)?;
 
     let runtime = super::runtime()?;

@@ -82,10 +82,12 @@ impl Setting<'_> {
         };
         let exe = std::env::current_exe().map_err(unwritable)?;
         let supervisor = Supervisor::start(&exe, &scratch).await.map_err(broken)?;
-        self.around(supervisor, journal, folder, facts, events, children)
+        let memory = Memory::open(&folder.path).map_err(unwritable)?;
+        Ok(self.around(supervisor, journal, memory, folder, facts, events, children))
     }
 
-    /// The stage of a run that is up already.
+    /// The stage of a run that is up already. What is done on it is not part of
+    /// what the run remembers.
     pub(super) async fn rejoin(
         &self,
         folder: &RunFolder,
@@ -99,18 +101,20 @@ impl Setting<'_> {
                 .cause(error)
         })?;
         let journal = Journal::create(&folder.path, events.clone()).map_err(unwritable)?;
-        self.around(supervisor, journal, folder, facts, events, children)
+        Ok(self.around(supervisor, journal, Memory::default(), folder, facts, events, children))
     }
 
+    #[expect(clippy::too_many_arguments, reason = "a stage has as many parts")]
     fn around(
         &self,
         supervisor: Supervisor,
         journal: Journal,
+        memory: Memory,
         folder: &RunFolder,
         facts: &Facts,
         events: &Events,
         children: &Children,
-    ) -> Result<Stage, Failure> {
+    ) -> Stage {
         children.set_guard(environment::guard(&supervisor, &facts.scratch));
         let secrets = events.secrets().clone();
         let belongings = Belongings {
@@ -130,10 +134,9 @@ impl Setting<'_> {
             children: children.clone(),
             outputs: std::sync::Mutex::default(),
         });
-        let memory = Memory::open(&folder.path).map_err(unwritable)?;
         let (runtime, events) = (self.runtime.clone(), events.clone());
         let host = Host::new(self.program, runtime, events, environment, memory, self.sequential);
-        Ok(Stage { folder: folder.clone(), facts: facts.clone(), journal, host })
+        Stage { folder: folder.clone(), facts: facts.clone(), journal, host }
     }
 }
 

@@ -61,7 +61,7 @@ pub fn all() -> impl Iterator<Item = &'static Primitive> {
     all.flatten()
 }
 
-pub use params::declared as declared_params;
+pub use params::{Parameter, declared as declared_params};
 
 /// What a primitive returns that returns nothing.
 type Done = Result<Dynamic, Failure>;

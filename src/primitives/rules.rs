@@ -29,11 +29,13 @@ pub(super) fn findings(site: &Site, all: &[Site], workspace: &Path) -> Vec<Findi
             found.extend(missing(site, all, workspace, (&path, at)));
         }
     }
-    let path = |name| site.text(name).map(|(path, at)| (workspace.join(path), at));
     match site.primitive.name {
-        "migrate" => found.extend(path("dir").and_then(|(dir, at)| migrations(&dir, at))),
+        "migrate" => {
+            found.extend(site.text("dir").and_then(|(dir, at)| migrations(&workspace.join(dir), at)));
+        }
         "apply_manifest" => {
-            found.extend(path("path").into_iter().flat_map(|(file, at)| manifest(&file, at)));
+            let path = site.text("path");
+            found.extend(path.into_iter().flat_map(|(path, at)| manifest(&path, workspace, at)));
         }
         _ => {}
     }
@@ -60,28 +62,55 @@ fn missing(site: &Site, all: &[Site], workspace: &Path, (path, at): (&str, Posit
     )
 }
 
-/// Migrations that no database could be migrated with.
+/// Migrations that cannot be read, or whose order nobody has chosen.
 fn migrations(dir: &Path, at: Position) -> Option<Finding> {
     if !dir.is_dir() {
         return None;
+    }
+    if let Some([one, other]) = same_version(dir) {
+        let what = format!("migrate: `{one}` and `{other}` have the same version");
+        return Some(
+            Finding::error("migrations", at, what)
+                .hint("which comes first is chance, and some formats apply one only; number them anew"),
+        );
     }
     let error = migrate::read(dir, Format::Auto).err()?;
     let mut what = format!("migrate: {error}");
     if let PlanError::Text { file, at, .. } = &error {
         what.push_str(&format!(" ({}:{}:{})", file.display(), at.line, at.column));
     }
-    Some(Finding::error("migrations", at, what).hint(
-        "two migrations of one version would be applied in an order that nobody chose; number them anew",
-    ))
-    .map(|finding| match &error {
-        PlanError::Text { .. } => finding.hint("correct the file"),
-        _ => finding,
-    })
+    Some(
+        Finding::error("migrations", at, what)
+            .hint("correct the folder, or name its format with the option `format`"),
+    )
+}
+
+/// The first two migrations of one version.
+fn same_version(dir: &Path) -> Option<[String; 2]> {
+    let files = std::fs::read_dir(dir).ok()?.flatten().filter_map(|file| file.file_name().into_string().ok());
+    let mut files: Vec<_> =
+        files.filter(|name| name.ends_with(".sql") && !name.ends_with(".down.sql")).collect();
+    files.sort_unstable();
+    let version = |name: &str| {
+        let number = name.strip_prefix(['V', 'v']).unwrap_or(name);
+        let end = number.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(number.len());
+        let parts: Option<Vec<u64>> = number[..end].split('.').map(|part| part.parse().ok()).collect();
+        parts
+    };
+    let mut seen: Vec<(Vec<u64>, String)> = Vec::new();
+    for name in files {
+        let Some(version) = version(&name) else { continue };
+        if let Some((_, other)) = seen.iter().find(|(known, _)| *known == version) {
+            return Some([other.clone(), name]);
+        }
+        seen.push((version, name));
+    }
+    None
 }
 
 /// Documents that do not parse, and containers whose image can never be there.
-fn manifest(path: &Path, at: Position) -> Vec<Finding> {
-    let Ok(text) = std::fs::read_to_string(path) else { return Vec::new() };
+fn manifest(path: &str, workspace: &Path, at: Position) -> Vec<Finding> {
+    let Ok(text) = std::fs::read_to_string(workspace.join(path)) else { return Vec::new() };
     // What is rendered first need not be YAML before.
     if text.contains("{{") || text.contains("{%") {
         return Vec::new();
@@ -92,12 +121,11 @@ fn manifest(path: &Path, at: Position) -> Vec<Finding> {
             Ok(document) => {
                 let named = document["kind"].as_str().unwrap_or("document");
                 if document.is_object() && (document["kind"].is_null() || document["apiVersion"].is_null()) {
-                    let what = format!("{}: a document has no `kind` or no `apiVersion`", path.display());
+                    let what = format!("{path}: a document has no `kind` or no `apiVersion`");
                     found.push(Finding::error("manifest", at, what).hint("Kubernetes needs both"));
                 }
                 for image in unpullable(&document) {
-                    let what =
-                        format!("{}: the {named} runs `{image}` with imagePullPolicy Never", path.display());
+                    let what = format!("{}: the {named} runs `{image}` with imagePullPolicy Never", path);
                     found.push(Finding::error("manifest", at, what).hint(
                         "`latest` on a node may be of any age, or missing; give the image a tag of its own, \
                          or let load_image bring it",
@@ -105,7 +133,7 @@ fn manifest(path: &Path, at: Position) -> Vec<Finding> {
                 }
             }
             Err(error) => {
-                let what = format!("{} is not YAML: {error}", path.display());
+                let what = format!("{path} is not YAML: {error}");
                 found.push(Finding::error("manifest", at, what).hint("correct the file"));
                 break;
             }

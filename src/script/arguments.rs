@@ -7,6 +7,7 @@ use rhai::{Array, Dynamic, Engine, FnPtr, Map};
 
 use super::primitive::{Opt, Primitive, Type};
 use super::suggest;
+use super::unknown::{self, is_unknown};
 use crate::run::duration;
 use crate::run::{Failure, Kind};
 
@@ -49,7 +50,7 @@ impl Arguments {
                 return Err(Misfit { failure, option: None, argument });
             }
             if param.ty == Type::Options {
-                options = value.cast::<Map>();
+                options = value.try_cast::<Map>().unwrap_or_default();
                 check_options(primitive, &options, engine).map_err(|(option, failure)| Misfit {
                     failure,
                     option: Some(option),
@@ -70,7 +71,12 @@ impl Arguments {
         let text = || self.positional.iter().find(|value| value.is_string() || value.is_int());
         let title = given
             .or_else(|| text().map(ToString::to_string))
-            .or_else(|| self.positional.iter().rev().find_map(name_of))
+            .or_else(|| {
+                self.positional
+                    .iter()
+                    .rev()
+                    .find_map(|value| unknown::name_of(value).or_else(|| name_of(value)))
+            })
             .unwrap_or_default();
         let line = title.trim().lines().next().unwrap_or_default();
         if line.chars().count() > LONGEST_TITLE {
@@ -235,6 +241,9 @@ fn to_number(value: &Dynamic) -> Option<f64> {
 
 /// Why `value` is none of type `ty`, if it is not.
 pub(super) fn check(ty: Type, value: &Dynamic, engine: &Engine) -> Result<(), String> {
+    if is_unknown(value) {
+        return Ok(());
+    }
     let fits = match ty {
         Type::Any => true,
         Type::String => value.is_string(),

@@ -18,6 +18,7 @@ use super::failure::{failure_of, raise};
 use super::host::Host;
 use super::memory::Remembered;
 use super::primitive::{Family, Primitive};
+use super::unknown::Unknown;
 use crate::run::event::{CacheUse, EventKind, SourcePosition, StepKind};
 use crate::run::{Failure, Kind, Outcome, Step, StepId};
 
@@ -204,6 +205,41 @@ impl Call {
         }
         self.step.cache(true, "done in the run that is resumed");
         Some((self.host().table.open)(known, self.host().environment.clone()))
+    }
+
+    /// The value of a primitive that is no step, as it was in the run that is
+    /// resumed.
+    pub(super) fn remembered(
+        &self,
+        primitive: &Primitive,
+        arguments: &Arguments,
+        run: fn(&Self, &Arguments) -> Result<Dynamic, Failure>,
+    ) -> Result<Dynamic, Box<EvalAltResult>> {
+        let digest = arguments.digest(self.host().table.keep);
+        let value = match self.recalled(primitive, &digest) {
+            Some(known) => self.block_on(known)?,
+            None => run(self, arguments).map_err(|failure| self.raise(failure))?,
+        };
+        self.remember(primitive, digest, &value);
+        Ok(value)
+    }
+
+    /// Tells the step, and gives what stands for its value.
+    pub(super) fn plan(
+        self,
+        primitive: &Primitive,
+        arguments: &Arguments,
+    ) -> Result<Dynamic, Box<EvalAltResult>> {
+        let title = arguments.title(self.host().table.name_of);
+        let call = self.begin(StepKind::Primitive, title.clone(), None);
+        let value = if primitive.returns.is_empty() {
+            Dynamic::UNIT
+        } else {
+            Dynamic::from(Unknown(format!("{} {title}", primitive.name).into()))
+        };
+        let result = Ok(value);
+        call.end(&result);
+        result
     }
 
     fn remember(&self, primitive: &Primitive, arguments: String, value: &Dynamic) {

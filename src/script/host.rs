@@ -26,7 +26,8 @@ use super::primitive::Primitive;
 use super::resolver::Resolver;
 use super::snapshot::snapshot;
 use super::sources::Sources;
-use super::{failure, register, task};
+use super::unknown::Plan;
+use super::{failure, register, task, unknown};
 use crate::run::event::{EventKind, Level, StepKind};
 use crate::run::{Events, Failure, StepId};
 
@@ -88,6 +89,8 @@ pub struct Host {
     main: String,
     /// What steps have returned.
     pub memory: Memory,
+    /// Where steps are only planned.
+    pub plan: Option<Arc<Plan>>,
     /// The variables of the script as it ended.
     variables: Mutex<Vec<(String, Dynamic)>>,
     steps: Arc<AtomicU64>,
@@ -135,10 +138,12 @@ impl Program {
         super::check::recipe(&engine(table, &sources), &sources, table, path)
     }
 
-    /// The first argument of each call of `function` in the recipe and its
-    /// modules, where all of them are literal strings; none otherwise.
-    pub(crate) fn literal_arguments(&self, function: &str) -> Option<Vec<String>> {
-        self.sources.literal_arguments(function)
+    /// The calls of a primitive in the recipe and its modules.
+    #[must_use]
+    pub fn calls_of(&self, primitive: &str) -> Vec<Site> {
+        let trees = self.sources.trees().into_iter();
+        let sites = trees.flat_map(|(_, ast)| super::check::sites(self.table, &ast));
+        sites.filter(|site| site.primitive.name == primitive).collect()
     }
 }
 
@@ -162,6 +167,7 @@ pub(super) fn engine(table: Table, sources: &Sources) -> Engine {
         .on_debug(|text, source, at| say(format!("{}:{at}: {text}", source.unwrap_or_default())));
     failure::register(&mut engine);
     task::register(&mut engine);
+    unknown::register(&mut engine);
     (table.types)(&mut engine);
     for primitive in (table.primitives)() {
         register::register(&mut engine, primitive);
@@ -196,6 +202,7 @@ impl Host {
             table: program.table,
             main: program.main.clone(),
             memory,
+            plan: None,
             variables: Mutex::default(),
             steps: Arc::default(),
             failed_groups: AtomicU64::new(0),
@@ -290,6 +297,30 @@ impl Host {
         #[expect(deprecated, reason = "as above")]
         let hook = ExitHook { closure: snapshot(closure), context: context.store_data(), call };
         self.on_exit.lock().unwrap_or_else(PoisonError::into_inner).push(hook);
+    }
+
+    /// A host whose steps are only planned, one branch after the other.
+    #[must_use]
+    pub fn planning(
+        program: &Program,
+        runtime: Handle,
+        events: Events,
+        environment: Arc<Environment>,
+        plan: Arc<Plan>,
+    ) -> Arc<Self> {
+        let host = Self::new(program, runtime, events, environment, Memory::default(), true);
+        let mut host = Arc::into_inner(host).unwrap_or_else(|| unreachable!("nobody else has it yet"));
+        host.plan = Some(plan);
+        Arc::new(host)
+    }
+
+    /// Whether a planned script has come to a value that only a run has; the
+    /// place is noted then.
+    pub fn ends_plan(&self, branch: &str, error: &EvalAltResult) -> bool {
+        let Some(plan) = self.plan.as_ref().filter(|_| unknown::is_reading(error)) else { return false };
+        let position = self.diagnose(error).position;
+        plan.end(unknown::End { position, branch: branch.to_owned() });
+        true
     }
 
     /// The variables of the script as it ended.

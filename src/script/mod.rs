@@ -34,6 +34,7 @@ pub mod suggest;
 mod syntax;
 pub(crate) mod task;
 pub mod tokens;
+pub mod unknown;
 
 pub use arguments::Arguments;
 pub use branch::Branch;
@@ -45,3 +46,4 @@ pub use host::{Host, Program, Table};
 pub use interactive::Interactive;
 pub use memory::{Memory, Remembered};
 pub use primitive::{Family, Opt, Param, Primitive, Run, Type};
+pub use unknown::Plan;

@@ -3,7 +3,7 @@
 //! Errors are rendered from these texts, so that a file edited during a long
 //! run does not move the marks.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -68,51 +68,43 @@ impl Sources {
     }
 
     /// As [`Sources::compile`], but goes on after a file that does not compile
-    /// with the others.
-    ///
-    /// # Errors
-    /// One for each file that cannot be read or compiled.
-    pub(super) fn compile_all(&self, engine: &Engine, path: &Path) -> Result<(), Vec<CompileError>> {
-        let mut errors: Vec<CompileError> = Vec::new();
-        while let Err(error) = self.compile_skipping(engine, path, &errors) {
-            errors.push(*error);
-        }
-        if errors.is_empty() { Ok(()) } else { Err(errors) }
-    }
-
-    /// As [`Sources::compile`], but leaves out the places of known errors.
-    fn compile_skipping(
-        &self,
-        engine: &Engine,
-        path: &Path,
-        known: &[CompileError],
-    ) -> Result<(), Box<CompileError>> {
-        let is_known = |file: &str, at: Position| {
-            known.iter().any(|error| error.file == file && error.error.position() == at)
-        };
+    /// with the others. Gives one error for each file that cannot be read or
+    /// compiled.
+    pub(super) fn compile_all(&self, engine: &Engine, path: &Path) -> Vec<CompileError> {
+        let mut errors = Vec::new();
+        let mut seen = HashSet::new();
         let mut waiting = vec![(path.to_owned(), Vec::new())];
-        let mut seen = std::collections::HashSet::new();
         while let Some((file, imports)) = waiting.pop() {
             let key = key(&file);
             if !seen.insert(key.clone()) {
                 continue;
             }
-            match self.compile_in(engine, &file, &mut imports.clone()) {
-                Ok(_) => continue,
-                Err(error) if !is_known(&error.file, error.error.position()) => return Err(error),
-                Err(_) => {}
-            }
-            // What does not compile may still name its imports.
-            let text = self.get(&key).map(|source| source.text).unwrap_or_default();
-            for (at, module) in syntax::imports_of_text(&text) {
-                if !is_known(&key, at) {
-                    let mut imports = imports.clone();
-                    imports.push((key.clone(), at));
-                    waiting.push((module_path(Some(&key), &module), imports));
+            let more: Vec<_> = match self.compile_one(engine, &file, &imports) {
+                Ok(ast) => {
+                    self.set_ast(&key, &ast);
+                    let all = syntax::literal_imports(&ast).into_iter();
+                    all.map(|import| (import.at, import.path)).collect()
+                }
+                Err(error) => {
+                    let unread = matches!(*error.error, EvalAltResult::ErrorModuleNotFound(..));
+                    errors.push(*error);
+                    let text = self.get(&key).filter(|_| !unread).map(|source| source.text);
+                    // What does not compile may still name its imports.
+                    syntax::imports_of_text(&text.unwrap_or_default())
+                }
+            };
+            // The last one is looked at first.
+            for (at, module) in more.into_iter().rev() {
+                let file = module_path(Some(&key), &module);
+                let mut imports = imports.clone();
+                imports.push((key.clone(), at));
+                match self.cycle(&file, &imports) {
+                    Some(error) => errors.push(*error),
+                    None => waiting.push((file, imports)),
                 }
             }
         }
-        Ok(())
+        errors
     }
 
     fn compile_in(
@@ -121,44 +113,58 @@ impl Sources {
         path: &Path,
         imports: &mut Vec<(String, Position)>,
     ) -> Result<Arc<AST>, Box<CompileError>> {
-        let fail = |error: Box<EvalAltResult>, file: &str, imports: &[(String, Position)]| {
-            Box::new(CompileError { error, file: file.to_owned(), imports: imports.to_vec() })
-        };
         let key = key(path);
         if let Some(ast) = self.get(&key).and_then(|source| source.ast) {
             return Ok(ast);
         }
-        let text = fs_err::read_to_string(path).map_err(|error| {
-            let at = imports.last().map_or(Position::NONE, |(_, at)| *at);
-            let file = imports.last().map_or(key.clone(), |(file, _)| file.clone());
-            let imports = &imports[..imports.len().saturating_sub(1)];
-            fail(EvalAltResult::ErrorModuleNotFound(reason(path, &error), at).into(), &file, imports)
-        })?;
-        let source = Source { display: display(path), text: text.as_str().into(), ast: None };
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), source);
-        let mut ast = engine.compile(&text).map_err(|error| fail(error.into(), &key, imports))?;
-        ast.set_source(&key);
-        let ast = Arc::new(ast);
+        let ast = self.compile_one(engine, path, imports)?;
         for import in syntax::literal_imports(&ast) {
             let file = module_path(Some(&key), &import.path);
             imports.push((key.clone(), import.at));
-            if imports.iter().any(|(importer, _)| *importer == self::key(&file)) {
-                let chain: Vec<_> =
-                    imports.iter().map(|(importer, _)| self.display(importer).to_string()).collect();
-                let cycle = format!("import cycle: {} → {}", chain.join(" → "), display(&file));
-                return Err(fail(
-                    EvalAltResult::ErrorRuntime(cycle.into(), import.at).into(),
-                    &key,
-                    &imports[..imports.len() - 1],
-                ));
+            if let Some(error) = self.cycle(&file, imports) {
+                return Err(error);
             }
             self.compile_in(engine, &file, imports)?;
             imports.pop();
         }
-        if let Some(source) = self.0.write().unwrap_or_else(PoisonError::into_inner).get_mut(&key) {
-            source.ast = Some(ast.clone());
-        }
+        self.set_ast(&key, &ast);
         Ok(ast)
+    }
+
+    /// Reads and compiles a file, and nothing that it imports.
+    fn compile_one(
+        &self,
+        engine: &Engine,
+        path: &Path,
+        imports: &[(String, Position)],
+    ) -> Result<Arc<AST>, Box<CompileError>> {
+        let key = key(path);
+        let text = fs_err::read_to_string(path).map_err(|error| {
+            let at = imports.last().map_or(Position::NONE, |(_, at)| *at);
+            let file = imports.last().map_or(key.clone(), |(file, _)| file.clone());
+            let imports = imports[..imports.len().saturating_sub(1)].to_vec();
+            let error = EvalAltResult::ErrorModuleNotFound(reason(path, &error), at).into();
+            Box::new(CompileError { error, file, imports })
+        })?;
+        self.insert(&key, &display(path), &text);
+        let mut ast = engine.compile(&text).map_err(|error| {
+            Box::new(CompileError { error: error.into(), file: key.clone(), imports: imports.to_vec() })
+        })?;
+        ast.set_source(&key);
+        Ok(Arc::new(ast))
+    }
+
+    /// The error that importing `file` would be, where it leads back to itself.
+    fn cycle(&self, file: &Path, imports: &[(String, Position)]) -> Option<Box<CompileError>> {
+        let file_key = key(file);
+        let ((importer, at), before) = imports.split_last()?;
+        imports.iter().any(|(importer, _)| *importer == file_key).then(|| {
+            let chain: Vec<_> =
+                imports.iter().map(|(importer, _)| self.display(importer).to_string()).collect();
+            let cycle = format!("import cycle: {} → {}", chain.join(" → "), display(file));
+            let error = EvalAltResult::ErrorRuntime(cycle.into(), *at).into();
+            Box::new(CompileError { error, file: importer.clone(), imports: before.to_vec() })
+        })
     }
 
     /// The file with this key.
@@ -203,23 +209,6 @@ impl Sources {
         let sources = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let found = sources.iter().find(|(_, source)| source.display == position.file);
         found.map_or_else(|| position.file.to_string(), |(key, _)| key.clone())
-    }
-
-    /// The first argument of each call of `function`, if all are literal strings.
-    pub(super) fn literal_arguments(&self, function: &str) -> Option<Vec<String>> {
-        let sources = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let mut names = Some(Vec::new());
-        for ast in sources.values().filter_map(|source| source.ast.as_deref()) {
-            syntax::calls(ast, &mut |call| {
-                if call.name == function && !call.is_qualified {
-                    match (call.arguments.first(), names.as_mut()) {
-                        (Some(Expr::StringConstant(name, _)), Some(names)) => names.push(name.to_string()),
-                        _ => names = None,
-                    }
-                }
-            });
-        }
-        names
     }
 
     /// Where an argument stands in the call at `at`, or a part of it: a key of

@@ -10,6 +10,7 @@ pub mod http;
 pub mod kept;
 pub mod kubernetes;
 pub mod local;
+pub mod planned;
 mod probe;
 mod process;
 mod program;

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::room::Room;
@@ -22,7 +23,9 @@ impl Room<'_> {
         for remembered in Memory::read(&folder.path).unwrap_or_default() {
             if let Some(name) = remembered.value["handle"].as_str().and(remembered.value["name"].as_str()) {
                 let name = identifier(name);
-                if !values.iter().any(|(known, _)| *known == name) {
+                let is_bound =
+                    |(known, value): &(String, Value)| *known == name || holds(value, &remembered.value);
+                if !values.iter().any(is_bound) {
                     values.push((name, remembered.value));
                 }
             }
@@ -83,6 +86,18 @@ impl Room<'_> {
             Ok(Err(error)) => Err(Box::new(host.diagnose(&error))),
             Err(_) => Err(Failure::new(Kind::Bug, "the script's thread has vanished").into()),
         }
+    }
+}
+
+/// Whether a value is the handle, or holds it.
+fn holds(value: &Value, handle: &Value) -> bool {
+    match value {
+        Value::Object(fields) => {
+            let is = |name: &str| fields.get(name).is_some_and(|field| *field == handle[name]);
+            is("handle") && is("name") || fields.values().any(|field| holds(field, handle))
+        }
+        Value::Array(items) => items.iter().any(|item| holds(item, handle)),
+        _ => false,
     }
 }
 

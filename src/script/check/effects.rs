@@ -195,7 +195,7 @@ fn clashes(thing: &Thing, makers: &[Maker]) -> Vec<Finding> {
             _ if maker.repeated && i == 0 => match thing {
                 Thing::Name(name) => Some(
                     Finding::error("race", maker.at, format!("each branch of `each` deploys `{name}`"))
-                        .hint("make a name of the item: `svc-${item}`"),
+                        .hint("make the name of the item, such as `db-${item}`"),
                 ),
                 Thing::Port(port) => Some(
                     Finding::error("port", maker.at, format!("each branch of `each` takes port {port}"))
@@ -203,7 +203,7 @@ fn clashes(thing: &Thing, makers: &[Maker]) -> Vec<Finding> {
                 ),
                 Thing::File(path) => Some(
                     Finding::error("race", maker.at, format!("each branch of `each` writes `{path}`"))
-                        .hint("make a name of the item: `file-${item}`"),
+                        .hint("make the name of the item, such as `file-${item}`"),
                 ),
             },
             _ => None,

@@ -17,6 +17,7 @@ use std::path::Path;
 use rhai::{Engine, Position};
 
 pub use site::Site;
+pub(in crate::script) use site::sites;
 
 use super::diagnostic::Diagnostic;
 use super::host::Table;
@@ -79,7 +80,7 @@ pub(super) fn compiled(
         found.extend(branches::findings(&ast));
         found.extend(effects::findings(table, &ast));
         found.extend(results::findings(&ast));
-        let sites = site::sites(table, &ast);
+        let sites = sites(table, &ast);
         for site in &sites {
             found.extend((table.rules)(site, &sites, workspace));
         }

@@ -79,7 +79,7 @@ impl Site {
 }
 
 /// All calls of primitives, in the order of the walk.
-pub(super) fn sites(table: Table, ast: &AST) -> Vec<Site> {
+pub(in crate::script) fn sites(table: Table, ast: &AST) -> Vec<Site> {
     let mut sites = Vec::new();
     syntax::calls(ast, &mut |call| sites.extend(site(table, &call)));
     sites

@@ -13,9 +13,8 @@ const MOST: usize = 30;
 
 /// Compiles the recipe and all it imports, as far as possible.
 pub(super) fn problems(engine: &Engine, sources: &Sources, path: &Path) -> Vec<Diagnostic> {
-    let Err(errors) = sources.compile_all(engine, path) else { return Vec::new() };
     let mut found = Vec::new();
-    for error in errors {
+    for error in sources.compile_all(engine, path) {
         found.push(diagnostic::compile(sources, &error));
         if let Some(source) = sources.get(&error.file) {
             found.extend(more(engine, sources, &error, &source.text));
