@@ -17,7 +17,7 @@ const LAYERS: [(&str, &[&str]); 7] = [
 ];
 
 /// Outside crates and the one place that may use them.
-const HOMES: [(&str, &str); 8] = [
+const HOMES: [(&str, &str); 10] = [
     ("rhai::", "src/script src/primitives src/commands/session.rs"),
     ("tokio_postgres::", "src/migrate src/targets src/primitives/database.rs"),
     ("clap::", "src/cli.rs src/commands/mod.rs"),
@@ -26,6 +26,8 @@ const HOMES: [(&str, &str); 8] = [
     ("strsim::", "src/script/suggest.rs"),
     ("quick_junit::", "src/report/junit.rs"),
     ("chrono::", "src/report/junit.rs"),
+    ("kube::", "src/targets/kubernetes"),
+    ("k8s_openapi::", "src/targets/kubernetes"),
 ];
 
 fn root() -> &'static Path {

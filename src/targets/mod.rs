@@ -5,6 +5,7 @@
 
 pub mod handles;
 pub mod http;
+pub mod kubernetes;
 pub mod local;
 
 use std::collections::BTreeMap;
