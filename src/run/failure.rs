@@ -24,6 +24,8 @@ pub enum Kind {
     Sql,
     /// Redis refused a command.
     Redis,
+    /// The API of Kubernetes refused something.
+    Kubernetes,
     /// Something answered wrongly or not at all.
     Unreachable,
     /// A port on this machine is in use.
@@ -52,6 +54,7 @@ impl Kind {
             Self::Timeout => "timeout",
             Self::Sql => "sql",
             Self::Redis => "redis",
+            Self::Kubernetes => "kubernetes",
             Self::Unreachable => "unreachable",
             Self::PortTaken => "port_taken",
             Self::Unsupported => "unsupported",
