@@ -34,6 +34,7 @@ const HOMES: &[(&str, &str)] = &[
     ("sha2::", "src/targets/engine"),
     ("regex::", "src/targets/engine"),
     ("kube::", "src/targets/kubernetes"),
+    ("k8s_openapi::", "src/targets/kubernetes"),
     ("minijinja::", "src/targets/kubernetes/template.rs"),
 ];
 
