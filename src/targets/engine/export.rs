@@ -178,3 +178,7 @@ impl Read for Chunks {
         Ok(taken)
     }
 }
+
+#[cfg(test)]
+#[path = "export_tests.rs"]
+mod tests;
