@@ -157,6 +157,37 @@ async fn images_share_a_load_and_its_layers() {
     built.iter().for_each(|image| other.check(image));
 }
 
+/// How often the engine has exported an image.
+fn exports(image: &BuiltImage) -> usize {
+    let id = format!("image={}", image.facts.id);
+    let until = jiff::Timestamp::now().to_string();
+    let filters = ["--filter", "event=save", "--filter", &id, "--format", "{{.Action}}"];
+    docker(&[&["events", "--since", "1h", "--until", &until], &filters[..]].concat()).lines().count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prepared_image_is_not_exported_again() {
+    let Some(engine) = engine().await else { return };
+    let mut images = Images::default();
+    let (node, other) = (TestNode::start(), TestNode::start());
+    let text = format!("FROM {}\nRUN head -c 3000000 /dev/urandom > /file\n", base());
+    let files = folder(&[("Dockerfile", &text)]);
+    let watched = Watched::new();
+    let built =
+        images.keep(watched.build(&engine, &request(&unique("prepared"), files.path())).await.unwrap());
+    assert_eq!(exports(&built), 0);
+    // A load waits for what is being prepared.
+    drop(engine.prepare(&watched.step, &built.reference));
+    engine.load(&watched.step, &[node.0.clone()], &[built.reference.clone()]).await.unwrap();
+    assert_eq!(exports(&built), 1);
+    // So does a run after it, which knows nothing of this one.
+    let again = support::engine().await.unwrap();
+    again.load(&watched.step, &[other.0.clone()], &[built.reference.clone()]).await.unwrap();
+    assert_eq!(exports(&built), 1);
+    node.check(&built);
+    other.check(&built);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_loaded_is_explained() {
     let Some(engine) = engine().await else { return };

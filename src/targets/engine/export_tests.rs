@@ -69,7 +69,7 @@ fn a_node_gets_the_layers_that_it_lacks() {
             archive(&[(&first, &base), (&second, &top), ("c.json", config), ("manifest.json", b"[]")]);
         let (mut lanes, mut receivers) = lanes(&[&[], &[&base], &[&base, &top]]);
         let layers = needed(&[&base, &top]);
-        let exported = pass_on(export.as_slice(), &mut lanes, &layers, false).unwrap();
+        let exported = pass_on(export.as_slice(), &mut lanes, &layers, &Layers::none(), false).unwrap();
         assert!(owed(&lanes, &layers).is_empty());
         assert_eq!(exported.small[&digest_of(config)].as_ref(), config);
         assert_eq!(exported.sizes[&digest_of(&base)], LARGE as u64);
@@ -87,9 +87,9 @@ fn a_layer_that_only_has_the_size_of_another_is_owed() {
     let export = archive(&[("aa/layer.tar", &top), ("bb/layer.tar", &base)]);
     let (mut lanes, mut receivers) = lanes(&[&[&base]]);
     let layers = needed(&[&base, &top]);
-    pass_on(export.as_slice(), &mut lanes, &layers, false).unwrap();
+    pass_on(export.as_slice(), &mut lanes, &layers, &Layers::none(), false).unwrap();
     assert_eq!(owed(&lanes, &layers), HashSet::from([digest_of(&top)]));
-    pass_on(export.as_slice(), &mut lanes, &layers, true).unwrap();
+    pass_on(export.as_slice(), &mut lanes, &layers, &Layers::none(), true).unwrap();
     assert!(owed(&lanes, &layers).is_empty());
     assert!(arrived(lanes, 0, receivers.remove(0)).iter().any(|(_, body)| *body == top));
 }
@@ -100,7 +100,7 @@ fn a_small_layer_is_told_apart_by_its_digest() {
     let export = archive(&[("aa/layer.tar", &top), ("bb/layer.tar", &base)]);
     let (mut lanes, mut receivers) = lanes(&[&[&base]]);
     let layers = needed(&[&base, &top]);
-    let exported = pass_on(export.as_slice(), &mut lanes, &layers, false).unwrap();
+    let exported = pass_on(export.as_slice(), &mut lanes, &layers, &Layers::none(), false).unwrap();
     assert!(owed(&lanes, &layers).is_empty());
     assert_eq!(exported.sizes.len(), 2);
     let (name, body) = arrived(lanes, 0, receivers.remove(0)).remove(0);
@@ -112,7 +112,7 @@ fn what_no_image_needs_is_not_sent() {
     let (layer, other) = (vec![1; 2048], vec![2; 2048]);
     let export = archive(&[("aa/layer.tar", &layer), ("VERSION", b"1.0"), ("bb/json", &other)]);
     let (mut lanes, mut receivers) = lanes(&[&[]]);
-    pass_on(export.as_slice(), &mut lanes, &needed(&[&layer]), false).unwrap();
+    pass_on(export.as_slice(), &mut lanes, &needed(&[&layer]), &Layers::none(), false).unwrap();
     let names: Vec<_> = arrived(lanes, 0, receivers.remove(0)).into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, [blob_name(&digest_of(&layer)), "oci-layout".to_owned(), "index.json".to_owned()]);
 }
@@ -122,7 +122,7 @@ fn a_broken_export_is_an_error() {
     let whole = archive(&[("aa/layer.tar", &vec![1; LARGE])]);
     let (mut lanes, _receivers) = lanes(&[&[]]);
     let layers = needed(&[&vec![1; LARGE]]);
-    assert!(pass_on(&whole[..LARGE / 2], &mut lanes, &layers, false).is_err());
+    assert!(pass_on(&whole[..LARGE / 2], &mut lanes, &layers, &Layers::none(), false).is_err());
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn a_node_that_takes_no_more_does_not_stop_the_others() {
     let export = archive(&[("aa/layer.tar", &layer)]);
     let (mut lanes, mut receivers) = lanes(&[&[], &[]]);
     drop(receivers.remove(0));
-    pass_on(export.as_slice(), &mut lanes, &needed(&[&layer]), false).unwrap();
+    pass_on(export.as_slice(), &mut lanes, &needed(&[&layer]), &Layers::none(), false).unwrap();
     assert_eq!(lanes.all[0].sent_bytes, 0);
     assert_eq!(arrived(lanes, 1, receivers.remove(0))[0].1, layer);
 }

@@ -136,7 +136,10 @@ impl Write for Lanes {
         let chunk: Bytes = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK)).into();
         // A node that takes no more says why itself; the others go on.
         self.current.retain(|i| self.all[*i].sender.blocking_send(chunk.clone()).is_ok());
-        if self.current.is_empty() && self.all.iter().all(|lane| lane.sender.is_closed()) {
+        if self.current.is_empty()
+            && !self.all.is_empty()
+            && self.all.iter().all(|lane| lane.sender.is_closed())
+        {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         Ok(())
