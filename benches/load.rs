@@ -3,6 +3,8 @@
 //!
 //! - the first load of an image, which the nodes lack entirely;
 //! - a load after a change of the last layer;
+//! - the same after `Engine::prepare` has fetched the layer from the engine, as
+//!   it does while a cluster comes up;
 //! - a load of what the nodes have already.
 //!
 //! Once for an image of a Dockerfile and once for a program on a base.
@@ -36,6 +38,7 @@ enum Way {
 struct Times {
     first: Vec<f64>,
     changed: Vec<f64>,
+    prepared: Vec<f64>,
     again: Vec<f64>,
 }
 
@@ -86,6 +89,7 @@ async fn main() {
         let (kind, recipe, sent) = measure(&engine, &cluster, way).await;
         row(name, "first", &kind.first, &recipe.first, Some(0.8));
         row(name, "last layer changed", &kind.changed, &recipe.changed, Some(0.3));
+        row(name, "the same, prepared", &kind.changed, &recipe.prepared, Some(0.3));
         row(name, "nothing changed", &kind.again, &recipe.again, None);
         let times = sent / LAYER as f64;
         println!("{name:<12} bytes sent after the change: {times:.2} times the layer (goal 1.10)");
@@ -120,6 +124,12 @@ async fn measure(engine: &Engine, cluster: &Cluster, way: Way) -> (Times, Times,
             let after = build(engine, &mut images, files.path(), way, &mut serial).await;
             let (changed, sent) = load(engine, cluster, &after, ours).await;
             times.changed.push(changed);
+            if ours {
+                // As while a cluster comes up.
+                let next = build(engine, &mut images, files.path(), way, &mut serial).await;
+                engine.prepare(&Watched::new().step, &next.reference).await.unwrap();
+                times.prepared.push(load(engine, cluster, &next, ours).await.0);
+            }
             times.again.push(load(engine, cluster, &after, ours).await.0);
             if ours {
                 most = most.max(sent);

@@ -66,6 +66,11 @@ async fn program_image(engine: &Engine, images: &mut Images, folder: &Path, word
     images.keep(Watched::new().build(engine, &request).await.unwrap())
 }
 
+fn sha256sum(path: &Path) -> String {
+    let output = std::process::Command::new("sha256sum").arg(path).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
 fn size_of_base(engine_size: u64) -> u64 {
     // Tars are a little larger than the files in them.
     engine_size * 9 / 10
@@ -111,10 +116,10 @@ async fn a_node_gets_only_what_it_lacks() {
 
     // What a node runs is the program that was built.
     one.ctr(&["images", "mount", &changed.reference, "/mnt"]);
-    let inside = format!("{}:/mnt/app/{}", nodes[0].container, program_name());
-    let copy = files.path().join("copy");
-    docker(&["cp", &inside, copy.to_str().unwrap()]);
-    assert_eq!(fs_err::read(copy).unwrap(), fs_err::read(files.path().join("program")).unwrap());
+    let inside = format!("/mnt/app/{}", program_name());
+    let found = docker(&["exec", &nodes[0].container, "sha256sum", &inside]);
+    let built = sha256sum(&files.path().join("program"));
+    assert_eq!(found.split_whitespace().next(), built.split_whitespace().next());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,6 +155,37 @@ async fn images_share_a_load_and_its_layers() {
     let loaded = engine.load(&watched.step, &[other.0.clone()], &both).await.unwrap();
     assert!(loaded.sent_bytes > base_size && loaded.sent_bytes < base_size * 3 / 2, "{loaded:?}");
     built.iter().for_each(|image| other.check(image));
+}
+
+/// How often the engine has exported an image.
+fn exports(image: &BuiltImage) -> usize {
+    let id = format!("image={}", image.facts.id);
+    let until = jiff::Timestamp::now().to_string();
+    let filters = ["--filter", "event=save", "--filter", &id, "--format", "{{.Action}}"];
+    docker(&[&["events", "--since", "1h", "--until", &until], &filters[..]].concat()).lines().count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prepared_image_is_not_exported_again() {
+    let Some(engine) = engine().await else { return };
+    let mut images = Images::default();
+    let (node, other) = (TestNode::start(), TestNode::start());
+    let text = format!("FROM {}\nRUN head -c 3000000 /dev/urandom > /file\n", base());
+    let files = folder(&[("Dockerfile", &text)]);
+    let watched = Watched::new();
+    let built =
+        images.keep(watched.build(&engine, &request(&unique("prepared"), files.path())).await.unwrap());
+    assert_eq!(exports(&built), 0);
+    // A load waits for what is being prepared.
+    drop(engine.prepare(&watched.step, &built.reference));
+    engine.load(&watched.step, &[node.0.clone()], &[built.reference.clone()]).await.unwrap();
+    assert_eq!(exports(&built), 1);
+    // So does a run after it, which knows nothing of this one.
+    let again = support::engine().await.unwrap();
+    again.load(&watched.step, &[other.0.clone()], &[built.reference.clone()]).await.unwrap();
+    assert_eq!(exports(&built), 1);
+    node.check(&built);
+    other.check(&built);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -38,7 +38,10 @@ pub(super) const TABLE: &[Primitive] = &[
         returns: "Image",
         doc: "Builds what a service runs.\n\n\
               With `build` and `binary` the program is built on this machine: the local target runs it as it is, \
-              others put it on `base`. The local target has no container engine and refuses `dockerfile`.",
+              others put it on `base`. The local target has no container engine and refuses `dockerfile`.\n\n\
+              A container image has a tag made of all that it is built from (files, arguments, base images) and is \
+              built again only when some of that has changed. `.dockerignore` is respected, and before it \
+              `NAME.dockerignore` beside the Dockerfile NAME.",
         example: r##"write_file("target/doc/hello.sh", "#!/bin/sh\necho hello");
 let image = build_image("hello", #{ build: "chmod +x target/doc/hello.sh", binary: "target/doc/hello.sh" });
 print(image.name);"##,

@@ -177,6 +177,7 @@ async fn answer(place: &Place) -> Result<Engine, String> {
         classic_store: !is_podman && !on_containerd,
         architecture: version.arch.unwrap_or_else(|| "amd64".to_owned()),
         builds: Mutex::new(HashMap::new()),
+        loads: Mutex::new(HashMap::new()),
         programs: Mutex::new(HashMap::new()),
     })))
 }

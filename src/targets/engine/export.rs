@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use tar::{Archive, EntryType};
 use tokio::sync::mpsc;
 
+use super::layers::{Keeping, Layers};
 use super::layout::{Lane, Lanes, blob_name, digest_of};
 use super::program::hex;
 
@@ -36,12 +37,14 @@ pub(super) struct Exported {
 }
 
 /// Passes the layers of an export on to the lanes that lack them. `layers` are
-/// those that matter, each with the images that need it. With `sure`, the size
-/// of a layer is not trusted to tell which it is.
+/// those that matter, each with the images that need it; those and the images'
+/// configurations are kept for later. With `sure`, the size of a layer is not
+/// trusted to tell which it is.
 pub(super) fn pass_on(
     export: impl Read,
     lanes: &mut Lanes,
     layers: &HashMap<String, Vec<usize>>,
+    kept: &Layers,
     sure: bool,
 ) -> io::Result<Exported> {
     let mut exported = Exported::default();
@@ -63,6 +66,7 @@ pub(super) fn pass_on(
                     let to = lanes.lacking(&digest, |lane| needs(lane, users));
                     lanes.blob(to, &bytes)?;
                     exported.sizes.insert(digest.clone(), size);
+                    keep_small(kept, &digest, &bytes);
                 }
                 exported.small.insert(digest, bytes.into());
             }
@@ -75,15 +79,20 @@ pub(super) fn pass_on(
                     // Not a layer's own tar, but whatever the archive's manifests name.
                     None => lanes.lacking(&digest, |_| true),
                 };
+                let keep = layers.contains_key(&digest) && kept.size(&digest).is_none();
+                let mut keeping = keep.then(|| kept.keep(size)).flatten();
                 if !to.is_empty() {
                     lanes.begin(to, &blob_name(&digest), size)?;
-                    copy(&mut entry, lanes, None)?;
+                    copy(&mut entry, lanes, keeping.as_mut())?;
                     lanes.end(size, Some(&digest))?;
+                } else if keeping.is_some() {
+                    copy(&mut entry, &mut io::sink(), keeping.as_mut())?;
                 }
+                keeping.map(Keeping::finish);
                 exported.sizes.insert(digest, size);
             }
             None => {
-                let digest = pass_on_unknown(&mut entry, lanes, layers, size, sure)?;
+                let digest = pass_on_unknown(&mut entry, lanes, layers, kept, size, sure)?;
                 exported.sizes.insert(digest, size);
             }
         }
@@ -95,42 +104,82 @@ fn needs(lane: &Lane, images: &[usize]) -> bool {
     images.iter().any(|image| lane.images.contains(image))
 }
 
+/// Keeps what is at hand as a whole.
+pub(super) fn keep_small(kept: &Layers, digest: &str, bytes: &[u8]) {
+    if kept.size(digest).is_none()
+        && let Some(mut keeping) = kept.keep(bytes.len() as u64)
+        && keeping.write_all(bytes).is_ok()
+    {
+        keeping.finish();
+    }
+}
+
 /// Passes on a layer whose digest is known only after its last byte.
 fn pass_on_unknown(
     entry: &mut impl Read,
     lanes: &mut Lanes,
     layers: &HashMap<String, Vec<usize>>,
+    kept: &Layers,
     size: u64,
     sure: bool,
 ) -> io::Result<String> {
     let may_have = |lane: &Lane| !sure && layers.keys().any(|digest| lane.has.get(digest) == Some(&size));
-    let to = (0..lanes.all.len()).filter(|i| !may_have(&lanes.all[*i])).collect::<Vec<_>>();
-    let mut hasher = Sha256::new();
+    let to: Vec<_> = (0..lanes.all.len()).filter(|i| !may_have(&lanes.all[*i])).collect();
+    let is_kept = layers.keys().any(|digest| kept.size(digest) == Some(size));
+    let keep = if is_kept && !sure { &Layers::none() } else { kept };
+    let mut hasher = Hashing { hasher: Sha256::new(), keeping: keep.keep(size) };
     if to.is_empty() {
         copy(entry, &mut io::sink(), Some(&mut hasher))?;
-        return Ok(finish(hasher));
+        return Ok(hasher.finish());
     }
     // The receiver computes digests itself and does not look at the name.
     lanes.begin(to, "blobs/sha256/layer", size)?;
     copy(entry, lanes, Some(&mut hasher))?;
-    let digest = finish(hasher);
+    let digest = hasher.finish();
     lanes.end(size, Some(&digest))?;
     Ok(digest)
 }
 
-fn finish(hasher: Sha256) -> String {
-    format!("sha256:{}", hex(&hasher.finalize()))
+/// Computes a digest, whether what it is of is kept or not.
+struct Hashing<'a> {
+    hasher: Sha256,
+    keeping: Option<Keeping<'a>>,
 }
 
-fn copy(from: &mut impl Read, to: &mut impl Write, mut hasher: Option<&mut Sha256>) -> io::Result<()> {
+impl Hashing<'_> {
+    fn finish(self) -> String {
+        match self.keeping {
+            Some(keeping) => keeping.finish(),
+            None => format!("sha256:{}", hex(&self.hasher.finalize())),
+        }
+    }
+}
+
+impl Write for Hashing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.keeping {
+            Some(keeping) => keeping.write(bytes),
+            None => {
+                self.hasher.update(bytes);
+                Ok(bytes.len())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn copy(from: &mut impl Read, to: &mut impl Write, mut and_to: Option<&mut impl Write>) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK];
     loop {
         let read = from.read(&mut buffer)?;
         if read == 0 {
             return Ok(());
         }
-        if let Some(hasher) = &mut hasher {
-            hasher.update(&buffer[..read]);
+        if let Some(other) = &mut and_to {
+            other.write_all(&buffer[..read])?;
         }
         to.write_all(&buffer[..read])?;
     }
@@ -178,3 +227,7 @@ impl Read for Chunks {
         Ok(taken)
     }
 }
+
+#[cfg(test)]
+#[path = "export_tests.rs"]
+mod tests;

@@ -136,7 +136,10 @@ impl Write for Lanes {
         let chunk: Bytes = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK)).into();
         // A node that takes no more says why itself; the others go on.
         self.current.retain(|i| self.all[*i].sender.blocking_send(chunk.clone()).is_ok());
-        if self.current.is_empty() && self.all.iter().all(|lane| lane.sender.is_closed()) {
+        if self.current.is_empty()
+            && !self.all.is_empty()
+            && self.all.iter().all(|lane| lane.sender.is_closed())
+        {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         Ok(())
@@ -199,4 +202,32 @@ pub(super) fn index(images: &[(String, String, u64)]) -> Vec<u8> {
         })
         .collect();
     json!({ "schemaVersion": 2, "manifests": manifests }).to_string().into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_needs_all_sizes() {
+        let layers = ["sha256:aa".to_owned(), "sha256:bb".to_owned()];
+        let size = |digest: &str| (digest != "sha256:bb").then_some(7);
+        assert_eq!(manifest(("sha256:cc", 3), &layers, size), None);
+        let manifest = manifest(("sha256:cc", 3), &layers[..1], size).unwrap();
+        let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+        assert_eq!(manifest["config"]["digest"], "sha256:cc");
+        assert_eq!(
+            (&manifest["layers"][0]["digest"], &manifest["layers"][0]["size"]),
+            (&json!("sha256:aa"), &json!(7))
+        );
+    }
+
+    #[test]
+    fn the_index_names_images() {
+        let index = index(&[("docker.io/library/a:v1".to_owned(), "sha256:aa".to_owned(), 5)]);
+        let index: Value = serde_json::from_slice(&index).unwrap();
+        let annotations = &index["manifests"][0]["annotations"];
+        assert_eq!(annotations["io.containerd.image.name"], "docker.io/library/a:v1");
+        assert_eq!(annotations["org.opencontainers.image.ref.name"], "v1");
+    }
 }

@@ -14,6 +14,7 @@ use hyper::body::Bytes;
 use tokio::sync::mpsc;
 
 use super::export::{self, Chunks, Exported};
+use super::layers::Layers;
 use super::layout::{self, Lane, Lanes, blob_name};
 use super::node::Contents;
 use super::program::ProgramImage;
@@ -55,6 +56,8 @@ struct Wanted {
     name: String,
     facts: ImageFacts,
     program: Option<Arc<ProgramImage>>,
+    /// Its configuration, where it is known without an export.
+    config: Option<Bytes>,
 }
 
 impl Wanted {
@@ -76,10 +79,17 @@ impl Wanted {
     }
 
     /// Whether nothing that `node` lacks needs an export.
-    fn is_at_hand(&self, node: &Contents) -> bool {
-        self.program.as_ref().is_some_and(|program| {
-            self.facts.diff_ids.iter().all(|layer| *layer == program.layer || node.blobs.contains_key(layer))
-        })
+    fn is_at_hand(&self, node: &Contents, kept: &Layers) -> bool {
+        self.config.is_some()
+            && self.facts.diff_ids.iter().all(|layer| {
+                self.own_size(layer).is_some() || node.blobs.contains_key(layer) || kept.size(layer).is_some()
+            })
+    }
+
+    /// The size of a layer that is made here.
+    fn own_size(&self, layer: &str) -> Option<u64> {
+        let program = self.program.as_ref().filter(|program| program.layer == layer)?;
+        Some(archive::size_of(&program.entries))
     }
 }
 
@@ -121,12 +131,17 @@ impl Engine {
     }
 
     async fn wanted(&self, image: &str) -> Result<Wanted, Failure> {
+        self.prepared(image).await;
         let Some(facts) = self.inspect(image).await? else {
             return Err(Failure::new(Kind::NotFound, format!("the engine has no image {image} to load"))
                 .hint("build it first, or pull it"));
         };
         let program = self.remembered(&facts.id);
-        Ok(Wanted { name: reference::normalised(image), facts, program })
+        let config = match &program {
+            Some(program) => Some(program.config.clone()),
+            None => kept_config(&facts.id),
+        };
+        Ok(Wanted { name: reference::normalised(image), facts, program, config })
     }
 
     /// Sends images to nodes that lack them. A node whose blobs vanish while
@@ -140,11 +155,11 @@ impl Engine {
         let mut done = Vec::new();
         let mut again = Vec::new();
         for (outcome, (node, contents, images)) in
-            self.try_send(step, wanted, &lacking).await?.into_iter().zip(&lacking)
+            self.try_send(step, wanted, &lacking, Layers::default()).await?.into_iter().zip(&lacking)
         {
             match outcome {
                 Ok(sent) => done.push((node.clone(), sent)),
-                Err(failure) if contents.blobs.is_empty() => return Err(failure),
+                Err(failure) if !is_of_contents(&failure) => return Err(failure),
                 Err(failure) => {
                     tracing::debug!(%failure, node = node.container, "all layers are sent again");
                     let nothing =
@@ -154,7 +169,7 @@ impl Engine {
             }
         }
         if !again.is_empty() {
-            let outcomes = self.try_send(step, wanted, &again).await?;
+            let outcomes = self.try_send(step, wanted, &again, Layers::none()).await?;
             for (outcome, (node, ..)) in outcomes.into_iter().zip(&again) {
                 done.push((node.clone(), outcome?));
             }
@@ -168,6 +183,7 @@ impl Engine {
         step: &Step,
         wanted: &Arc<Vec<Wanted>>,
         lacking: &[(Node, Contents, Vec<usize>)],
+        kept: Layers,
     ) -> Result<Vec<Result<u64, Failure>>, Failure> {
         step.waiting("the nodes, which take the images");
         let mut lanes = Vec::new();
@@ -175,14 +191,14 @@ impl Engine {
         let mut exported = HashSet::new();
         for (node, contents, images) in lacking {
             let (sender, receiver) = mpsc::channel(WAITING);
-            exported.extend(images.iter().copied().filter(|i| !wanted[*i].is_at_hand(contents)));
+            exported.extend(images.iter().copied().filter(|i| !wanted[*i].is_at_hand(contents, &kept)));
             imports.push(self.import(node, &contents.snapshotter, receiver));
             let (sent, has) = (HashSet::new(), contents.blobs.clone());
             lanes.push(Lane { has, images: images.clone(), sender, sent, sent_bytes: 0 });
         }
         let exports: Vec<_> = exported.iter().map(|i| wanted[*i].facts.id.clone()).collect();
         let (ask, asked) = mpsc::channel(1);
-        let mut source = Source { wanted: wanted.clone(), exported, ask };
+        let mut source = Source { wanted: wanted.clone(), exported, ask, kept };
         let lanes = Lanes::new(lanes, step.clone());
         let sending =
             async { tokio::task::spawn_blocking(move || source.send(lanes)).await.map_err(panicked) };
@@ -204,7 +220,7 @@ impl Engine {
     }
 
     /// Exports images as often as it is asked to, into the channel that comes.
-    async fn serve_exports(
+    pub(super) async fn serve_exports(
         &self,
         ids: &[String],
         mut asked: mpsc::Receiver<mpsc::Sender<io::Result<Bytes>>>,
@@ -227,12 +243,14 @@ struct Source {
     /// The images that need an export.
     exported: HashSet<usize>,
     ask: mpsc::Sender<mpsc::Sender<io::Result<Bytes>>>,
+    /// Layers of earlier exports.
+    kept: Layers,
 }
 
 impl Source {
     /// Writes the archives of all lanes. Returns the bytes of blobs sent.
     fn send(&mut self, mut lanes: Lanes) -> io::Result<Vec<u64>> {
-        self.send_programs(&mut lanes)?;
+        self.send_at_hand(&mut lanes)?;
         let mut exported = Exported::default();
         if !self.exported.is_empty() {
             let mut layers: HashMap<String, Vec<usize>> = HashMap::new();
@@ -241,9 +259,15 @@ impl Source {
                     layers.entry(layer.clone()).or_default().push(*i);
                 }
             }
-            exported = export::pass_on(self.export()?, &mut lanes, &layers, false)?;
+            exported = export::pass_on(self.export()?, &mut lanes, &layers, &self.kept, false)?;
             if exported.index.is_none() && !export::owed(&lanes, &layers).is_empty() {
-                export::pass_on(self.export()?, &mut lanes, &layers, true)?;
+                export::pass_on(self.export()?, &mut lanes, &layers, &self.kept, true)?;
+            }
+        }
+        for i in &self.exported {
+            let id = &self.wanted[*i].facts.id;
+            if let Some(config) = exported.small.get(id) {
+                export::keep_small(&self.kept, id, config);
             }
         }
         for i in 0..lanes.all.len() {
@@ -258,17 +282,24 @@ impl Source {
         Ok(Chunks::new(receiver))
     }
 
-    fn send_programs(&self, lanes: &mut Lanes) -> io::Result<()> {
-        for (i, image) in self.wanted.iter().enumerate() {
-            let Some(program) = image.program.as_ref().filter(|_| !self.exported.contains(&i)) else {
-                continue;
-            };
-            let to = lanes.lacking(&program.layer, |lane| lane.images.contains(&i));
-            if !to.is_empty() {
-                let size = archive::size_of(&program.entries);
-                lanes.begin(to, &blob_name(&program.layer), size)?;
-                archive::write(&program.entries, lanes)?;
-                lanes.end(size, Some(&program.layer))?;
+    /// Sends the layers that need no export.
+    fn send_at_hand(&self, lanes: &mut Lanes) -> io::Result<()> {
+        for (i, image) in self.wanted.iter().enumerate().filter(|(i, _)| !self.exported.contains(i)) {
+            for layer in &image.facts.diff_ids {
+                let to = lanes.lacking(layer, |lane| lane.images.contains(&i));
+                if to.is_empty() {
+                    continue;
+                }
+                if let (Some(size), Some(program)) = (image.own_size(layer), &image.program) {
+                    lanes.begin(to, &blob_name(layer), size)?;
+                    archive::write(&program.entries, lanes)?;
+                    lanes.end(size, Some(layer))?;
+                } else if let Some(mut file) = self.kept.open(layer) {
+                    let size = file.metadata()?.len();
+                    lanes.begin(to, &blob_name(layer), size)?;
+                    io::copy(&mut file, lanes)?;
+                    lanes.end(size, Some(layer))?;
+                }
             }
         }
         Ok(())
@@ -279,18 +310,16 @@ impl Source {
         let mut images = Vec::new();
         for i in lanes.all[lane].images.clone() {
             let image = &self.wanted[i];
-            let config = match image.program.as_ref().filter(|_| !self.exported.contains(&i)) {
-                Some(program) => Some(&program.config),
-                None => exported.small.get(&image.facts.id),
-            };
+            let at_hand = image.config.as_ref().filter(|_| !self.exported.contains(&i));
+            let config = at_hand.or_else(|| exported.small.get(&image.facts.id));
             // An engine on containerd's store knows images by their manifests.
             let (Some(config), has) = (config, &lanes.all[lane].has) else {
                 return forward(lanes, lane, exported);
             };
             let size = |digest: &str| {
-                let program = image.program.as_ref().filter(|program| program.layer == digest);
-                let own = program.map(|program| archive::size_of(&program.entries));
-                own.or_else(|| exported.sizes.get(digest).copied()).or_else(|| has.get(digest).copied())
+                let known = [image.own_size(digest), exported.sizes.get(digest).copied()];
+                let known = known.into_iter().flatten().next();
+                known.or_else(|| has.get(digest).copied()).or_else(|| self.kept.size(digest))
             };
             let Some(manifest) = image.manifest(config.len() as u64, size) else {
                 return Err(io::Error::other(format!("the export lacks a layer of {}", image.name)));
@@ -301,6 +330,19 @@ impl Source {
         }
         lanes.close(lane, &layout::index(&images))
     }
+}
+
+/// Whether a node refused the images for what they lack, rather than for its
+/// own state.
+fn is_of_contents(failure: &Failure) -> bool {
+    failure.evidence.iter().any(|line| line.contains("not found") || line.contains("digest"))
+}
+
+/// The configuration of an image of an earlier export.
+fn kept_config(id: &str) -> Option<Bytes> {
+    let mut config = Vec::new();
+    io::Read::read_to_end(&mut Layers::default().open(id)?, &mut config).ok()?;
+    (layout::digest_of(&config) == id).then(|| config.into())
 }
 
 /// Forwards the export's own manifests, whose large blobs have been sent.

@@ -5,7 +5,7 @@
 //! connect      which engine: DOCKER_HOST, contexts, sockets
 //! build        a Dockerfile and its context   <- context, ignore, digests, archive
 //! program      a program on a base image, one layer that is made here
-//! load         what the nodes lack            <- node, plan, export, layout
+//! load         what the nodes lack            <- node, export, layers, layout
 //! push         to a registry                  <- docker_config for credentials
 //! ```
 
@@ -22,9 +22,11 @@ mod elf;
 mod export;
 mod failure;
 mod ignore;
+mod layers;
 mod layout;
 mod load;
 mod node;
+mod prepare;
 mod program;
 mod pull;
 mod push;
@@ -62,6 +64,8 @@ struct Inner {
     architecture: String,
     /// Builds under way, by the reference of what they make.
     builds: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// Images that are being prepared for a load, by their references.
+    loads: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     /// Images that a program was put into here, by their id.
     programs: Mutex<HashMap<String, Arc<ProgramImage>>>,
 }

@@ -27,6 +27,8 @@ impl Engine {
         let host = reference::registry(as_reference);
         step.waiting(format!("the registry {host}"));
         let credentials = DockerConfig::read()?.credentials(host, children).await?;
+        // A name that is there already is the user's, and stays.
+        let is_new = self.inspect(as_reference).await?.is_none();
         self.tag(image, as_reference).await?;
         let options = PushImageOptions { tag: Some(tag.to_owned()), ..PushImageOptions::default() };
         let mut pushing = self.0.docker.push_image(repository, Some(options), credentials);
@@ -52,8 +54,9 @@ impl Engine {
             }
         };
         drop(pushing);
-        // The name was only for the push.
-        self.remove_image(as_reference).await?;
+        if is_new {
+            self.remove_image(as_reference).await?;
+        }
         outcome.map_err(|error| {
             let hint = hint(&told(&error), host);
             engine_failure(&format!("{image} cannot be pushed as {as_reference}"), error).hint(hint)
