@@ -6,6 +6,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${RECIPE_KIND_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/recipe-kind}
 # For PATH: kind, kubectl, and where it is needed a docker that kind can use.
 bin=$cache/bin
+# What is asked of docker here is asked of the engine's own: its stand-in would hide what is missing.
+PATH=${PATH//"$bin:"/}
 # What the tests read: names of images and the PATH.
 environment=$cache/env
 

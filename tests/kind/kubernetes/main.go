@@ -1,7 +1,6 @@
 // Every program of a Kubernetes node in one binary, which does what it is called.
 //
-// Apart, they would be linked nine times and fill an image of 700 MB with nine copies of the same
-// packages. Only the program asked for is constructed: constructing one registers its flags.
+// Apart, they would be linked nine times, and fill an image with 700 MB of much the same packages. Only the program asked for is constructed: constructing one registers its flags.
 package main
 
 import (
@@ -28,6 +27,8 @@ import (
 	kubeadm "k8s.io/kubernetes/cmd/kubeadm/app"
 	kubeadmerrors "k8s.io/kubernetes/cmd/kubeadm/app/util/errors"
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
+
+	"recipe.local/kubernetes/agent"
 )
 
 func main() {
@@ -35,8 +36,10 @@ func main() {
 	case "kube-apiserver":
 		run(apiserver.NewAPIServerCommand())
 	case "kube-controller-manager":
+		electNobody()
 		run(controllers.NewControllerManagerCommand())
 	case "kube-scheduler":
+		electNobody()
 		run(scheduler.NewSchedulerCommand())
 	case "kube-proxy":
 		run(proxy.NewProxyCommand())
@@ -51,11 +54,21 @@ func main() {
 			kubectlutil.CheckErr(err)
 		}
 	case "etcd":
-		etcdmain.Main(os.Args)
+		// A cluster for tests need not outlive its machine, and a busy disk holds up every write.
+		etcdmain.Main(append(os.Args, "--unsafe-no-fsync"))
+	case "node-agent":
+		agent.Run()
 	default:
 		fmt.Fprintf(os.Stderr, "%s: no program of Kubernetes; call this by the name of one\n", name)
 		os.Exit(2)
 	}
+}
+
+// electNobody takes up to six seconds off a cluster's start: kubeadm asks for an election, whose
+// candidates try every two seconds, from before there is an API server. These nodes make clusters
+// with one control plane, where there is nobody to elect.
+func electNobody() {
+	os.Args = append(os.Args, "--leader-elect=false")
 }
 
 func run(command *cobra.Command) {

@@ -1,7 +1,7 @@
-// The agent of one node: its pods' network, and volumes on its disk.
+// Package agent looks after one node: its pods' network, and volumes on its disk.
 //
 // It stands in for kindnet and for the local-path provisioner, which no package registry holds.
-package main
+package agent
 
 import (
 	"context"
@@ -17,7 +17,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-func main() {
+// Run does so until it is asked to end.
+func Run() {
 	log.SetFlags(log.Ltime)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
