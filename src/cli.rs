@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
+
+use crate::commands::shell;
 
 const MORE_HELP: &str = "\
 Exit codes:
@@ -19,6 +22,7 @@ Environment variables:
   RECIPE_RUN_DIR       where servers keep their data while they run
   RECIPE_PG_BIN        the directory of PostgreSQL's programs
   RECIPE_REDIS_SERVER  the program redis-server
+  RECIPE_PATH          folders that modules are looked for in, separated by colons
   RECIPE_PARAM_NAME    the parameter NAME of a recipe; --set wins
   RECIPE_LOG           what to log for developers, such as recipe=debug
   NO_COLOR             no colours and no live display";
@@ -65,6 +69,21 @@ pub enum Command {
     Check(CheckArgs),
     /// Describe the primitives that recipes can call
     Doc(DocArgs),
+    /// Pin the modules that recipe.toml takes from elsewhere, and fetch them
+    Lock(LockArgs),
+    /// Write a first recipe that fits what is found here
+    Init(InitArgs),
+    /// Check what targets need, and say how to install what is missing
+    Doctor(DoctorArgs),
+    /// Print what a shell needs to complete commands, recipes, parameters and runs
+    ///
+    /// For bash: source <(recipe completions bash), the same for zsh;
+    /// for fish: recipe completions fish | source
+    Completions(CompletionsArgs),
+    /// Print the page of the manual, or write all pages
+    Man(ManArgs),
+    /// Print the JSON schema of recipe.toml, for editors
+    Schema,
     /// The supervisor of a run
     #[command(name = "__supervise", hide = true)]
     Supervise {
@@ -78,6 +97,7 @@ pub enum Command {
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct RunArgs {
     /// The recipe, a .rhai file; with --help its parameters are listed
+    #[arg(add = ArgValueCompleter::new(shell::recipes))]
     pub recipe: PathBuf,
     /// Take the environment down at the end
     #[arg(long)]
@@ -86,7 +106,7 @@ pub struct RunArgs {
     #[arg(long, env = "RECIPE_TARGET", value_name = "TARGET")]
     pub target: Option<String>,
     /// Set a parameter of the recipe
-    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = key_value)]
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = key_value, add = ArgValueCompleter::new(shell::params))]
     pub set: Vec<(String, String)>,
     /// Read parameters from a TOML, YAML or JSON file; --set wins
     #[arg(long, value_name = "FILE")]
@@ -130,12 +150,13 @@ pub struct RunArgs {
 #[derive(Debug, Args)]
 pub struct PlanArgs {
     /// The recipe, a .rhai file; with --help its parameters are listed
+    #[arg(add = ArgValueCompleter::new(shell::recipes))]
     pub recipe: PathBuf,
     /// Where to set up: local
     #[arg(long, env = "RECIPE_TARGET", value_name = "TARGET")]
     pub target: Option<String>,
     /// Set a parameter of the recipe
-    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = key_value)]
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = key_value, add = ArgValueCompleter::new(shell::params))]
     pub set: Vec<(String, String)>,
     /// Read parameters from a TOML, YAML or JSON file; --set wins
     #[arg(long, value_name = "FILE")]
@@ -152,10 +173,10 @@ pub struct ReplArgs {
     #[arg(long, env = "RECIPE_TARGET", value_name = "TARGET")]
     pub target: Option<String>,
     /// Open the handles of a run that is up, or failed and was kept
-    #[arg(long, value_name = "RUN")]
+    #[arg(long, value_name = "RUN", add = ArgValueCompleter::new(shell::runs))]
     pub attach: Option<String>,
     /// Set a parameter
-    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = key_value)]
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = key_value, add = ArgValueCompleter::new(shell::params))]
     pub set: Vec<(String, String)>,
     /// Read parameters from a TOML, YAML or JSON file; --set wins
     #[arg(long, value_name = "FILE")]
@@ -186,6 +207,7 @@ pub enum Output {
 #[derive(Debug, Args)]
 pub struct RunName {
     /// The run; the newest that is up when left out
+    #[arg(add = ArgValueCompleter::new(shell::runs))]
     pub run: Option<String>,
     /// The form of the output
     #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
@@ -196,6 +218,7 @@ pub struct RunName {
 #[derive(Debug, Args)]
 pub struct DownArgs {
     /// The runs; the only one that is up when left out
+    #[arg(add = ArgValueCompleter::new(shell::runs))]
     pub runs: Vec<String>,
     /// All runs that are up
     #[arg(long, conflicts_with = "runs")]
@@ -217,8 +240,10 @@ pub struct ListArgs {
 #[derive(Debug, Args)]
 pub struct LogsArgs {
     /// The run, or a server or service of the newest run that is up
+    #[arg(add = ArgValueCompleter::new(shell::runs))]
     pub run: Option<String>,
     /// The server or service; all of them when left out
+    #[arg(add = ArgValueCompleter::new(shell::workloads))]
     pub name: Option<String>,
     /// How many lines of each, from the end
     #[arg(short = 'n', long, default_value_t = 100)]
@@ -229,7 +254,7 @@ pub struct LogsArgs {
 #[derive(Debug, Args)]
 pub struct ReportArgs {
     /// The run, or a file that --record wrote; the newest run when left out
-    #[arg(value_name = "RUN|FILE")]
+    #[arg(value_name = "RUN|FILE", add = ArgValueCompleter::new(shell::runs))]
     pub run: Option<String>,
     /// What to make of it
     #[arg(long, value_enum, default_value_t = ReportFormat::Text, value_name = "FORMAT")]
@@ -255,7 +280,7 @@ pub enum ReportFormat {
 #[derive(Debug, Args)]
 pub struct CheckArgs {
     /// The recipes
-    #[arg(required = true)]
+    #[arg(required = true, add = ArgValueCompleter::new(shell::recipes))]
     pub recipes: Vec<PathBuf>,
     /// The form of the output: for people, for programs, or as annotations of GitHub Actions
     #[arg(long, value_enum, default_value_t = CheckFormat::Text, value_name = "FORMAT")]
@@ -277,6 +302,7 @@ pub enum CheckFormat {
 #[derive(Debug, Args)]
 pub struct DocArgs {
     /// A primitive; a list of all when left out
+    #[arg(add = ArgValueCompleter::new(shell::primitives))]
     pub name: Option<String>,
     /// The form of the output
     #[arg(long, value_enum, default_value_t = DocFormat::Text, value_name = "FORMAT")]
@@ -292,6 +318,96 @@ pub enum DocFormat {
     Markdown,
     /// For programs.
     Json,
+    /// A page of the manual, for man.
+    Man,
+    /// A definition file for Rhai's language server, recipe.d.rhai.
+    Definitions,
+    /// A TextMate grammar, for VS Code and other editors.
+    Grammar,
+    /// Snippets of VS Code.
+    Snippets,
+}
+
+/// `recipe lock`.
+#[derive(Debug, Args)]
+pub struct LockArgs {
+    /// Take the newest of this module, instead of what is locked
+    #[arg(long, value_name = "MODULE")]
+    pub update: Vec<String>,
+}
+
+/// `recipe init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The recipe to write
+    #[arg(default_value = "recipe.rhai")]
+    pub file: PathBuf,
+}
+
+/// `recipe doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Check this target alone
+    #[arg(long, value_enum, value_name = "TARGET")]
+    pub target: Option<Need>,
+    /// Install what is missing, after asking
+    #[arg(long)]
+    pub fix: bool,
+    /// Do not ask before installing
+    #[arg(long, requires = "fix")]
+    pub yes: bool,
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
+    pub output: Output,
+}
+
+/// A sort of target, with needs of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Need {
+    /// Servers of this machine.
+    Local,
+    /// A cluster in containers.
+    Kind,
+    /// A cluster that there is.
+    Kube,
+}
+
+/// `recipe completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// A shell that can be told how command lines go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// GNU Bash.
+    Bash,
+    /// The Z shell.
+    Zsh,
+    /// The friendly one.
+    Fish,
+}
+
+impl Shell {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bash => "bash",
+            Self::Zsh => "zsh",
+            Self::Fish => "fish",
+        }
+    }
+}
+
+/// `recipe man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Write a page for each command into this folder, instead of one to standard output
+    pub folder: Option<PathBuf>,
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

@@ -18,6 +18,50 @@ const TARGETS: [&str; 1] = ["local"];
 struct ProjectFile {
     /// The target when nothing else says.
     target: Option<String>,
+    /// Read where modules are looked for.
+    #[serde(rename = "path")]
+    _path: Option<toml::Value>,
+    #[serde(rename = "modules")]
+    _modules: Option<toml::Value>,
+    #[serde(rename = "override")]
+    _override: Option<toml::Value>,
+}
+
+/// The JSON schema of `recipe.toml`.
+#[must_use]
+pub fn schema() -> Value {
+    let text = |doc: &str| serde_json::json!({ "type": "string", "description": doc });
+    serde_json::json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "recipe.toml",
+        "description": "The settings of a project with recipes, at its root",
+        "type": "object",
+        "additionalProperties": false,
+        "properties": {
+            "target": text("the target when nothing else says: `local`, `kind` or `kube:CONTEXT`"),
+            "path": {
+                "type": "array", "items": { "type": "string" },
+                "description": "folders that modules are looked for in, after that of the importing file; RECIPE_PATH wins",
+            },
+            "modules": {
+                "type": "object",
+                "description": "modules from elsewhere by the first part of their path; recipe.lock pins them",
+                "additionalProperties": {
+                    "type": "object", "additionalProperties": false,
+                    "oneOf": [{ "required": ["path"] }, { "required": ["git"] }],
+                    "properties": {
+                        "path": text("a folder"),
+                        "git": text("a repository that git can clone"),
+                        "rev": text("a branch, tag or commit; the default branch when left out"),
+                    },
+                },
+            },
+            "override": {
+                "type": "object", "additionalProperties": { "type": "string" },
+                "description": "modules of which the functions of another file replace some",
+            },
+        },
+    })
 }
 
 /// The target that a run asks for.

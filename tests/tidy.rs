@@ -17,16 +17,18 @@ const LAYERS: [(&str, &[&str]); 7] = [
 ];
 
 /// Outside crates and the one place that may use them.
-const HOMES: [(&str, &str); 9] = [
-    ("rhai::", "src/script src/primitives src/commands/session.rs"),
+const HOMES: [(&str, &str); 11] = [
+    ("rhai::", "src/script src/primitives src/commands/session.rs src/lib.rs"),
     ("tokio_postgres::", "src/migrate src/targets src/primitives/database.rs"),
-    ("clap::", "src/cli.rs src/commands/mod.rs"),
+    ("clap::", "src/cli.rs src/commands/mod.rs src/commands/shell.rs"),
     ("miette::", "src/script/diagnostic.rs src/script/render.rs"),
     ("reqwest::", "src/targets/http.rs src/primitives/web.rs"),
     ("strsim::", "src/script/suggest.rs"),
     ("quick_junit::", "src/report/junit.rs"),
     ("chrono::", "src/report/junit.rs"),
     ("rustyline::", "src/commands/repl"),
+    ("clap_complete::", "src/cli.rs src/commands/shell.rs"),
+    ("clap_mangen::", "src/commands/shell.rs"),
 ];
 
 fn root() -> &'static Path {

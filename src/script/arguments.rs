@@ -86,6 +86,12 @@ impl Arguments {
         }
     }
 
+    /// The first argument, where it is a duration.
+    pub(super) fn duration_of_first(&self) -> Option<Duration> {
+        let first = self.primitive.params.first().filter(|first| first.ty == Type::Duration)?;
+        self.get(first.name).and_then(|value| to_duration(&value).ok())
+    }
+
     /// What tells this call from others of the same primitive.
     pub(super) fn digest(&self, keep: fn(&Dynamic) -> Option<serde_json::Value>) -> String {
         let positional = self.positional.iter().map(keep);

@@ -112,13 +112,14 @@ impl Program {
     /// # Errors
     /// The first file that cannot be read or compiled, with its imports.
     pub fn compile(table: Table, path: &Path) -> Result<Self, Box<Diagnostic>> {
-        let sources = Sources::default();
+        let workspace = workspace_of(path);
+        let sources = Sources::of(&workspace).map_err(Box::<Diagnostic>::from)?;
         let engine = Arc::new(engine(table, &sources));
-        match sources.compile(&engine, path) {
-            Ok(ast) => {
-                let workspace = workspace_of(path);
-                Ok(Self { engine, sources, main: super::sources::key(path), workspace, ast, table })
-            }
+        let overriding = sources.search().overriding();
+        let overriding =
+            overriding.map(|file| sources.compile(&engine, file).map(drop)).collect::<Result<(), _>>();
+        match overriding.and_then(|()| sources.compile(&engine, path)) {
+            Ok(ast) => Ok(Self { engine, sources, main: super::sources::key(path), workspace, ast, table }),
             Err(error) => Err(Box::new(super::diagnostic::compile(&sources, &error))),
         }
     }
@@ -134,7 +135,10 @@ impl Program {
     /// All problems of the recipe at `path`, also where it does not compile.
     #[must_use]
     pub fn problems(table: Table, path: &Path) -> Vec<Diagnostic> {
-        let sources = Sources::default();
+        let sources = match Sources::of(&workspace_of(path)) {
+            Ok(sources) => sources,
+            Err(failure) => return vec![failure.into()],
+        };
         super::check::recipe(&engine(table, &sources), &sources, table, path)
     }
 

@@ -21,6 +21,7 @@ use super::sources::{CompileError, Sources};
 use super::syntax::call_of;
 use super::tokens::ends_inside;
 use super::{call, check, diagnostic, sources};
+use crate::run::Failure;
 
 /// What an entry has come to.
 pub struct Answer {
@@ -60,21 +61,23 @@ pub struct Interactive {
 
 impl Program {
     /// A recipe without text, which an [`Interactive`] script grows from.
-    #[must_use]
-    pub fn empty(table: Table, folder: &Path) -> Self {
-        let sources = Sources::default();
+    ///
+    /// # Errors
+    /// When `recipe.toml` or `recipe.lock` is wrong.
+    pub fn empty(table: Table, folder: &Path) -> Result<Self, Failure> {
+        let sources = Sources::of(folder)?;
         let mut engine = engine(table, &sources);
         // The compiler sees one entry and would not know what others import.
         engine.set_strict_variables(false);
         let main = folder.join("repl").to_string_lossy().into_owned();
-        Self {
+        Ok(Self {
             engine: Arc::new(engine),
             sources,
             main,
             workspace: folder.to_owned(),
             ast: Arc::new(AST::empty()),
             table,
-        }
+        })
     }
 }
 

@@ -22,6 +22,7 @@ pub mod interactive;
 pub mod json;
 mod malformed;
 mod memory;
+pub mod modules;
 pub(crate) mod parallel;
 pub mod primitive;
 mod register;

@@ -34,7 +34,7 @@ pub(super) fn repl(args: &ReplArgs) -> Done {
     let workspace = workspace_of(&here.join(NAME));
     let target = settings::target(args.target.as_deref(), &workspace)?;
     let params = settings::params(&args.set, args.params.as_deref(), None)?;
-    let program = Program::empty(TABLE, &workspace);
+    let program = Program::empty(TABLE, &workspace)?;
     let runtime = super::runtime()?;
     let done = runtime.block_on(async {
         let place = Place {
