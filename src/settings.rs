@@ -158,19 +158,18 @@ fn read_params(path: &Path) -> Result<BTreeMap<String, Value>, Failure> {
 fn check_params(params: &BTreeMap<String, Value>, declared: &[Parameter]) -> Result<(), Failure> {
     let mut wrong = Vec::new();
     for (name, value) in params {
-        match declared.iter().find(|known| known.name == *name) {
-            Some(known) => wrong.extend(known.read(value).err()),
-            None => {
-                let mut failure = Failure::new(Kind::Usage, format!("the recipe has no parameter `{name}`"));
-                let names = declared.iter().map(|known| known.name.as_str());
-                failure.hint = if declared.is_empty() {
-                    Some("it has no parameters at all".to_owned())
-                } else {
-                    crate::script::suggest::hint(name, names, "its parameters are")
-                };
-                wrong.push(failure);
-            }
+        if let Some(known) = declared.iter().find(|known| known.name == *name) {
+            wrong.extend(known.read(value).err());
+            continue;
         }
+        let mut failure = Failure::new(Kind::Usage, format!("the recipe has no parameter `{name}`"));
+        let names = declared.iter().map(|known| known.name.as_str());
+        failure.hint = if declared.is_empty() {
+            Some("it has no parameters at all".to_owned())
+        } else {
+            crate::script::suggest::hint(name, names, "its parameters are")
+        };
+        wrong.push(failure);
     }
     let mut wrong = wrong.into_iter();
     let Some(mut first) = wrong.next() else { return Ok(()) };

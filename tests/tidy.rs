@@ -20,7 +20,7 @@ const LAYERS: [(&str, &[&str]); 7] = [
 const HOMES: [(&str, &str); 11] = [
     ("rhai::", "src/script src/primitives src/commands/session.rs src/lib.rs"),
     ("tokio_postgres::", "src/migrate src/targets src/primitives/database.rs"),
-    ("clap::", "src/cli.rs src/commands/mod.rs src/commands/shell.rs"),
+    ("clap::", "src/cli.rs src/cli src/commands/mod.rs src/commands/shell.rs"),
     ("miette::", "src/script/diagnostic.rs src/script/render.rs"),
     ("reqwest::", "src/targets/http.rs src/primitives/web.rs"),
     ("strsim::", "src/script/suggest.rs"),

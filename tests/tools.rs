@@ -57,7 +57,7 @@ fn shells_complete_commands_recipes_parameters_and_runs() {
     assert_eq!(completed(&sandbox, &["rep"]), ["repl", "report"]);
     assert!(completed(&sandbox, &["run", "rec"]).contains(&"recipe.rhai".to_owned()));
     assert_eq!(completed(&sandbox, &["run", "recipe.rhai", "--set", "s"]), ["size=", "speed="]);
-    assert_eq!(completed(&sandbox, &["report", &run[..9]]), [run.clone()]);
+    assert_eq!(completed(&sandbox, &["report", &run[..9]]), [run.as_str()]);
     assert_eq!(completed(&sandbox, &["doc", "deploy_r"]), ["deploy_redis"]);
     for shell in ["bash", "zsh", "fish"] {
         let script = sandbox.recipe(["completions", shell]).success().stdout;

@@ -42,18 +42,14 @@ pub(super) fn completions(args: &CompletionsArgs) -> Done {
 /// Prints the page of the manual, or writes all pages into a folder.
 pub(super) fn man(args: &ManArgs) -> Done {
     let failed = |error| Failure::new(Kind::Io, "the manual cannot be written").cause(error);
-    match &args.folder {
-        Some(folder) => {
-            fs_err::create_dir_all(folder).map_err(failed)?;
-            clap_mangen::generate_to(Cli::command(), folder).map_err(failed)?;
-            let page = folder.join("recipe-primitives.7");
-            fs_err::write(page, super::doc::manual()).map_err(failed)?;
-        }
-        None => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(failed)?;
-            terminal::print(&String::from_utf8_lossy(&page))?;
-        }
+    if let Some(folder) = &args.folder {
+        fs_err::create_dir_all(folder).map_err(failed)?;
+        clap_mangen::generate_to(Cli::command(), folder).map_err(failed)?;
+        fs_err::write(folder.join("recipe-primitives.7"), super::doc::manual()).map_err(failed)?;
+    } else {
+        let mut page = Vec::new();
+        clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(failed)?;
+        terminal::print(&String::from_utf8_lossy(&page))?;
     }
     Ok(exit::DONE)
 }

@@ -14,6 +14,7 @@ mod branch;
 pub mod call;
 mod check;
 pub mod diagnostic;
+pub mod entry;
 mod environment;
 mod explain;
 mod failure;

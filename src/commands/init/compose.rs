@@ -66,7 +66,7 @@ fn own(name: &str, service: &Value) -> Service {
     let mut own = Service { name: name.to_owned(), ..Service::default() };
     match &service["build"] {
         Value::String(context) => {
-            own.dockerfile = Some(format!("{}/Dockerfile", context.trim_end_matches('/')))
+            own.dockerfile = Some(format!("{}/Dockerfile", context.trim_end_matches('/')));
         }
         Value::Object(build) => {
             let context = build.get("context").and_then(Value::as_str).unwrap_or(".");

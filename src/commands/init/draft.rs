@@ -102,7 +102,7 @@ impl Draft {
         );
         self.render_servers(&mut text);
         for service in &self.services {
-            self.render_service(service, &mut text);
+            Self::render_service(service, &mut text);
         }
         if self.services.is_empty() {
             text.push_str(
@@ -151,7 +151,7 @@ impl Draft {
         self.services.iter().any(|service| service.name == name).then(|| variable(name))
     }
 
-    fn render_service(&self, service: &Service, text: &mut String) {
+    fn render_service(service: &Service, text: &mut String) {
         let name = variable(&service.name);
         text.push('\n');
         for note in &service.notes {
@@ -175,15 +175,16 @@ impl Draft {
             options.push(format!("command: [{}]", words.join(", ")));
         }
         options.extend(service.port.map(|port| format!("port: {port}")));
-        let env: String =
+        let env: Vec<_> =
             service.env.iter().map(|(name, value)| format!("        {name}: {value},\n")).collect();
         if !env.is_empty() {
-            options.push(format!("env: #{{\n{env}    }}"));
+            options.push(format!("env: #{{\n{}    }}", env.concat()));
         }
-        let options: String = options.iter().map(|option| format!("    {option},\n")).collect();
+        let options: Vec<_> = options.iter().map(|option| format!("    {option},\n")).collect();
         text.push_str(&format!(
-            "let {name} = deploy_service(cluster, {}, #{{\n{options}}});\nwait_ready({name});\n",
-            quoted(&service.name)
+            "let {name} = deploy_service(cluster, {}, #{{\n{}}});\nwait_ready({name});\n",
+            quoted(&service.name),
+            options.concat()
         ));
     }
 

@@ -12,10 +12,12 @@ mod helper;
 mod input;
 mod paint;
 mod room;
+mod run;
 
 use std::collections::BTreeMap;
 
-use self::room::{Place, Room};
+use self::room::Room;
+use self::run::Place;
 use super::Done;
 use crate::cli::ReplArgs;
 use crate::primitives::TABLE;
