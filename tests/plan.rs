@@ -76,6 +76,15 @@ fn times_are_those_of_earlier_runs() {
 }
 
 #[test]
+fn values_of_other_steps_are_handed_on() {
+    let sandbox = Sandbox::with(
+        "let c = create_cluster(\"c\");\nlet pg = deploy_postgres(c);\n\
+         deploy_service(c, \"shop\", #{ command: [\"shop\", pg.url], env: #{ URL: pg.internal_url, PORT: `${pg.port}` } });",
+    );
+    assert_eq!(plan(&sandbox, &[])["unknown_from"], serde_json::json!([]));
+}
+
+#[test]
 fn it_ends_where_a_value_decides() {
     let sandbox = Sandbox::with(
         "let pg = deploy_postgres(create_cluster(\"c\"));\n\

@@ -146,6 +146,8 @@ fn init_fits_a_cargo_project_and_runs() {
         .file("db/migrations/001_a.sql", "CREATE TABLE a (id int);\n");
     sandbox.recipe(["init", "e2e.rhai"]).success();
     sandbox.recipe(["check", "e2e.rhai"]).success().says(&["no problems"]);
+    let recipe = std::fs::read_to_string(sandbox.path().join("e2e.rhai")).unwrap();
+    assert!(recipe.contains("DATABASE_URL: postgres.internal_url"), "{recipe}");
     let planned = sandbox.recipe(["plan", "e2e.rhai"]).success().stdout;
     for step in ["migrate", "build_image shop", "deploy_service shop", "wait_ready shop"] {
         assert!(planned.contains(step), "{planned}");

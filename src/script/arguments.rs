@@ -323,7 +323,12 @@ fn check_values(
 }
 
 fn is_scalar(value: &Dynamic) -> bool {
-    value.is_string() || value.is_int() || value.is_float() || value.is_bool() || value.is_char()
+    is_unknown(value)
+        || value.is_string()
+        || value.is_int()
+        || value.is_float()
+        || value.is_bool()
+        || value.is_char()
 }
 
 /// `a string`, `42 (an int)`: what a script passed, for people.

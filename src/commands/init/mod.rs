@@ -62,6 +62,13 @@ fn draft(here: &Path) -> Result<Draft, Failure> {
         (Some(folder), true) => draft.notes.push(format!("found migrations in {folder}")),
         (None, _) => {}
     }
+    // Without a compose file to say it: what has migrations wants the database.
+    if let ([server], [service]) = (draft.servers.as_slice(), draft.services.as_mut_slice())
+        && server.is_postgres()
+        && service.env.is_empty()
+    {
+        service.env.insert("DATABASE_URL".to_owned(), format!("{}.internal_url", server.name));
+    }
     Ok(draft)
 }
 
