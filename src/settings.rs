@@ -18,6 +18,51 @@ struct ProjectFile {
     target: Option<String>,
     /// Where images for `kube:CONTEXT` are pushed to, when nothing else says.
     registry: Option<String>,
+    /// Read where modules are looked for.
+    #[serde(rename = "path")]
+    _path: Option<toml::Value>,
+    #[serde(rename = "modules")]
+    _modules: Option<toml::Value>,
+    #[serde(rename = "override")]
+    _override: Option<toml::Value>,
+}
+
+/// The JSON schema of `recipe.toml`.
+#[must_use]
+pub fn schema() -> Value {
+    let text = |doc: &str| serde_json::json!({ "type": "string", "description": doc });
+    serde_json::json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "recipe.toml",
+        "description": "The settings of a project with recipes, at its root",
+        "type": "object",
+        "additionalProperties": false,
+        "properties": {
+            "target": text("the target when nothing else says: `local`, `kind` or `kube:CONTEXT`"),
+            "registry": text("where images for `kube:CONTEXT` are pushed to and pulled from"),
+            "path": {
+                "type": "array", "items": { "type": "string" },
+                "description": "folders that modules are looked for in, after that of the importing file; RECIPE_PATH wins",
+            },
+            "modules": {
+                "type": "object",
+                "description": "modules from elsewhere by the first part of their path; recipe.lock pins them",
+                "additionalProperties": {
+                    "type": "object", "additionalProperties": false,
+                    "oneOf": [{ "required": ["path"] }, { "required": ["git"] }],
+                    "properties": {
+                        "path": text("a folder"),
+                        "git": text("a repository that git can clone"),
+                        "rev": text("a branch, tag or commit; the default branch when left out"),
+                    },
+                },
+            },
+            "override": {
+                "type": "object", "additionalProperties": { "type": "string" },
+                "description": "modules of which the functions of another file replace some",
+            },
+        },
+    })
 }
 
 /// The target that a run asks for.
@@ -122,19 +167,18 @@ fn read_params(path: &Path) -> Result<BTreeMap<String, Value>, Failure> {
 fn check_params(params: &BTreeMap<String, Value>, declared: &[Parameter]) -> Result<(), Failure> {
     let mut wrong = Vec::new();
     for (name, value) in params {
-        match declared.iter().find(|known| known.name == *name) {
-            Some(known) => wrong.extend(known.read(value).err()),
-            None => {
-                let mut failure = Failure::new(Kind::Usage, format!("the recipe has no parameter `{name}`"));
-                let names = declared.iter().map(|known| known.name.as_str());
-                failure.hint = if declared.is_empty() {
-                    Some("it has no parameters at all".to_owned())
-                } else {
-                    crate::script::suggest::hint(name, names, "its parameters are")
-                };
-                wrong.push(failure);
-            }
+        if let Some(known) = declared.iter().find(|known| known.name == *name) {
+            wrong.extend(known.read(value).err());
+            continue;
         }
+        let mut failure = Failure::new(Kind::Usage, format!("the recipe has no parameter `{name}`"));
+        let names = declared.iter().map(|known| known.name.as_str());
+        failure.hint = if declared.is_empty() {
+            Some("it has no parameters at all".to_owned())
+        } else {
+            crate::script::suggest::hint(name, names, "its parameters are")
+        };
+        wrong.push(failure);
     }
     let mut wrong = wrong.into_iter();
     let Some(mut first) = wrong.next() else { return Ok(()) };

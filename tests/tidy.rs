@@ -18,9 +18,9 @@ const LAYERS: [(&str, &[&str]); 7] = [
 
 /// Outside crates and the one place that may use them.
 const HOMES: &[(&str, &str)] = &[
-    ("rhai::", "src/script src/primitives src/commands/session.rs"),
+    ("rhai::", "src/script src/primitives src/commands/session.rs src/lib.rs"),
     ("tokio_postgres::", "src/migrate src/targets src/primitives/database.rs"),
-    ("clap::", "src/cli.rs src/cli src/commands/mod.rs"),
+    ("clap::", "src/cli.rs src/cli src/commands/mod.rs src/commands/shell.rs"),
     ("miette::", "src/script/diagnostic.rs src/script/render.rs"),
     ("reqwest::", "src/targets/http.rs src/primitives/web.rs"),
     ("strsim::", "src/script/suggest.rs"),
@@ -36,6 +36,8 @@ const HOMES: &[(&str, &str)] = &[
     ("kube::", "src/targets/kubernetes"),
     ("k8s_openapi::", "src/targets/kubernetes"),
     ("minijinja::", "src/targets/kubernetes/template.rs"),
+    ("clap_complete::", "src/cli.rs src/commands/shell.rs"),
+    ("clap_mangen::", "src/commands/shell.rs"),
 ];
 
 fn root() -> &'static Path {

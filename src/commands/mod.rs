@@ -4,18 +4,23 @@ mod bench;
 mod check;
 mod clear;
 mod doc;
+mod doctor;
 mod down;
 mod env;
 mod environment;
 mod export;
 mod help;
+mod init;
+mod lock;
 mod logs;
 mod ls;
+mod pager;
 mod plan;
 mod repl;
 mod report;
 mod run;
 mod session;
+pub(crate) mod shell;
 mod stage;
 mod status;
 mod stop;
@@ -27,13 +32,14 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cli::{Cli, Command};
-use crate::exit;
 use crate::run::{Failure, Kind};
 use crate::script::Diagnostic;
+use crate::{exit, settings};
 
 /// Parses the command line and does what it says.
 #[must_use]
 pub fn main() -> ExitCode {
+    shell::answer();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         // Help and version are no errors; clap knows their codes and streams.
@@ -66,6 +72,12 @@ pub fn main() -> ExitCode {
         Command::Report(args) => report::report(&args),
         Command::Check(args) => check::check(&args),
         Command::Doc(args) => doc::doc(&args),
+        Command::Lock(args) => lock::lock(&args),
+        Command::Init(args) => init::init(&args),
+        Command::Doctor(args) => doctor::doctor(&args),
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::man(&args),
+        Command::Schema => terminal::print_json(&settings::schema()).map(|()| exit::DONE),
     };
     ExitCode::from(result.unwrap_or_else(|failure| {
         terminal::show(&Diagnostic::from(failure.clone()));

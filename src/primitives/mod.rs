@@ -20,6 +20,8 @@ mod text;
 mod waiting;
 mod web;
 
+use std::sync::OnceLock;
+
 use rhai::{Dynamic, Engine};
 
 use crate::run::Failure;
@@ -58,7 +60,22 @@ pub fn all() -> impl Iterator<Item = &'static Primitive> {
     let all = documented.into_iter().chain([testing::TABLE]);
     #[cfg(not(debug_assertions))]
     let all = documented.into_iter();
-    all.flatten()
+    all.flatten().chain(OWN.get().copied().unwrap_or_default())
+}
+
+/// Primitives of a program that embeds recipe.
+static OWN: OnceLock<&'static [Primitive]> = OnceLock::new();
+
+/// Adds primitives to the table, once and before anything else is done.
+///
+/// # Panics
+/// When called twice, or with a name that there is already.
+pub fn register(own: &'static [Primitive]) {
+    for primitive in own {
+        let taken = all().any(|known| known.name == primitive.name);
+        assert!(!taken, "there is a primitive `{}` already", primitive.name);
+    }
+    assert!(OWN.set(own).is_ok(), "primitives are registered once");
 }
 
 pub use params::{Parameter, declared as declared_params};

@@ -208,7 +208,10 @@ pub fn declared(program: &Program) -> Option<Vec<Parameter>> {
         declared.push(Parameter {
             name,
             // What is computed is a default all the same.
-            default: site.gives("default").then(|| literal("default").map_or(Value::Null, to_json)),
+            default: site
+                .gives("default")
+                .then(|| literal("default").map_or(Value::Null, to_json))
+                .filter(|_| !literal("default").is_some_and(Dynamic::is_unit)),
             ty: site
                 .text("type")
                 .map(|(ty, _)| ty)

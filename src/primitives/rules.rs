@@ -87,9 +87,14 @@ fn migrations(dir: &Path, at: Position) -> Option<Finding> {
 
 /// The first two migrations of one version.
 fn same_version(dir: &Path) -> Option<[String; 2]> {
-    let files = std::fs::read_dir(dir).ok()?.flatten().filter_map(|file| file.file_name().into_string().ok());
-    let mut files: Vec<_> =
-        files.filter(|name| name.ends_with(".sql") && !name.ends_with(".down.sql")).collect();
+    let mut files: Vec<_> = std::fs::read_dir(dir)
+        .ok()?
+        .flatten()
+        .map(|file| file.path())
+        .filter(|path| path.extension().is_some_and(|end| end == "sql"))
+        .filter_map(|path| path.file_name()?.to_str().map(str::to_owned))
+        .filter(|name| !name.ends_with(".down.sql"))
+        .collect();
     files.sort_unstable();
     let version = |name: &str| {
         let number = name.strip_prefix(['V', 'v']).unwrap_or(name);
@@ -125,7 +130,7 @@ fn manifest(path: &str, workspace: &Path, at: Position) -> Vec<Finding> {
                     found.push(Finding::error("manifest", at, what).hint("Kubernetes needs both"));
                 }
                 for image in unpullable(&document) {
-                    let what = format!("{}: the {named} runs `{image}` with imagePullPolicy Never", path);
+                    let what = format!("{path}: the {named} runs `{image}` with imagePullPolicy Never");
                     found.push(Finding::error("manifest", at, what).hint(
                         "`latest` on a node may be of any age, or missing; give the image a tag of its own, \
                          or let load_image bring it",

@@ -21,8 +21,8 @@ const LONGEST_TITLE: usize = 60;
 /// a failure of kind `bug`.
 pub struct Arguments {
     primitive: &'static Primitive,
-    positional: Vec<Dynamic>,
-    options: Map,
+    pub(super) positional: Vec<Dynamic>,
+    pub(super) options: Map,
 }
 
 /// An argument that does not fit, and where to point.
@@ -86,13 +86,10 @@ impl Arguments {
         }
     }
 
-    /// What tells this call from others of the same primitive.
-    pub(super) fn digest(&self, keep: fn(&Dynamic) -> Option<serde_json::Value>) -> String {
-        let positional = self.positional.iter().map(keep);
-        let options = self.options.iter().map(|(key, value)| (key.to_string(), keep(value)));
-        let all = (positional.collect::<Vec<_>>(), options.collect::<BTreeMap<_, _>>());
-        let text = serde_json::to_vec(&all).unwrap_or_default();
-        blake3::hash(&text).to_hex()[..16].to_owned()
+    /// The first argument, where it is a duration.
+    pub(super) fn duration_of_first(&self) -> Option<Duration> {
+        let first = self.primitive.params.first().filter(|first| first.ty == Type::Duration)?;
+        self.get(first.name).and_then(|value| to_duration(&value).ok())
     }
 
     fn declared(&self, name: &str) -> Option<&'static Opt> {
@@ -326,7 +323,12 @@ fn check_values(
 }
 
 fn is_scalar(value: &Dynamic) -> bool {
-    value.is_string() || value.is_int() || value.is_float() || value.is_bool() || value.is_char()
+    is_unknown(value)
+        || value.is_string()
+        || value.is_int()
+        || value.is_float()
+        || value.is_bool()
+        || value.is_char()
 }
 
 /// `a string`, `42 (an int)`: what a script passed, for people.

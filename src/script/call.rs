@@ -17,7 +17,7 @@ use super::branch::Branch;
 use super::failure::{failure_of, raise};
 use super::host::Host;
 use super::memory::Remembered;
-use super::primitive::{Family, Primitive};
+use super::primitive::{Family, Primitive, Run};
 use super::unknown::Unknown;
 use crate::run::event::{CacheUse, EventKind, SourcePosition, StepKind};
 use crate::run::{Failure, Kind, Outcome, Step, StepId};
@@ -230,7 +230,11 @@ impl Call {
         primitive: &Primitive,
         arguments: &Arguments,
     ) -> Result<Dynamic, Box<EvalAltResult>> {
-        let title = arguments.title(self.host().table.name_of);
+        // As it is when it runs, so that its times can be found.
+        let title = match (&primitive.run, arguments.duration_of_first()) {
+            (Run::Control(_), time) => time.map(crate::run::duration::show).unwrap_or_default(),
+            _ => arguments.title(self.host().table.name_of),
+        };
         let call = self.begin(StepKind::Primitive, title.clone(), None);
         let value = if primitive.returns.is_empty() {
             Dynamic::UNIT

@@ -167,6 +167,9 @@ impl<'a> Walk<'a> {
             if diagnostic.branch.is_empty() {
                 diagnostic.branch = branch;
             }
+            if diagnostic.position.is_none() && !error.position().is_none() {
+                diagnostic.position = Some(sources.position(&self.source, error.position()));
+            }
             // The place in the script comes before places in other files.
             let elsewhere = std::mem::take(&mut diagnostic.marks);
             diagnostic.mark_position(sources);

@@ -112,13 +112,13 @@ impl Program {
     /// # Errors
     /// The first file that cannot be read or compiled, with its imports.
     pub fn compile(table: Table, path: &Path) -> Result<Self, Box<Diagnostic>> {
-        let sources = Sources::default();
+        let workspace = workspace_of(path);
+        let sources = Sources::of(&workspace).map_err(Box::<Diagnostic>::from)?;
         let engine = Arc::new(engine(table, &sources));
-        match sources.compile(&engine, path) {
-            Ok(ast) => {
-                let workspace = workspace_of(path);
-                Ok(Self { engine, sources, main: super::sources::key(path), workspace, ast, table })
-            }
+        let overriding =
+            sources.search().overriding().try_for_each(|file| sources.compile(&engine, file).map(drop));
+        match overriding.and_then(|()| sources.compile(&engine, path)) {
+            Ok(ast) => Ok(Self { engine, sources, main: super::sources::key(path), workspace, ast, table }),
             Err(error) => Err(Box::new(super::diagnostic::compile(&sources, &error))),
         }
     }
@@ -134,7 +134,10 @@ impl Program {
     /// All problems of the recipe at `path`, also where it does not compile.
     #[must_use]
     pub fn problems(table: Table, path: &Path) -> Vec<Diagnostic> {
-        let sources = Sources::default();
+        let sources = match Sources::of(&workspace_of(path)) {
+            Ok(sources) => sources,
+            Err(failure) => return vec![failure.into()],
+        };
         super::check::recipe(&engine(table, &sources), &sources, table, path)
     }
 
@@ -297,30 +300,6 @@ impl Host {
         #[expect(deprecated, reason = "as above")]
         let hook = ExitHook { closure: snapshot(closure), context: context.store_data(), call };
         self.on_exit.lock().unwrap_or_else(PoisonError::into_inner).push(hook);
-    }
-
-    /// A host whose steps are only planned, one branch after the other.
-    #[must_use]
-    pub fn planning(
-        program: &Program,
-        runtime: Handle,
-        events: Events,
-        environment: Arc<Environment>,
-        plan: Arc<Plan>,
-    ) -> Arc<Self> {
-        let host = Self::new(program, runtime, events, environment, Memory::default(), true);
-        let mut host = Arc::into_inner(host).unwrap_or_else(|| unreachable!("nobody else has it yet"));
-        host.plan = Some(plan);
-        Arc::new(host)
-    }
-
-    /// Whether a planned script has come to a value that only a run has; the
-    /// place is noted then.
-    pub fn ends_plan(&self, branch: &str, error: &EvalAltResult) -> bool {
-        let Some(plan) = self.plan.as_ref().filter(|_| unknown::is_reading(error)) else { return false };
-        let position = self.diagnose(error).position;
-        plan.end(unknown::End { position, branch: branch.to_owned() });
-        true
     }
 
     /// The variables of the script as it ended.

@@ -6,21 +6,18 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{io, thread};
 
-use rhai::{
-    AST, ASTNode, Caches, Dynamic, Engine, GlobalRuntimeState, LexError, ParseError, ParseErrorType,
-    Position, Scope, Stmt,
-};
+use rhai::{AST, Caches, Dynamic, GlobalRuntimeState, Position, Scope};
 use tokio_util::sync::CancellationToken;
 
 use super::branch::Branch;
 use super::diagnostic::Diagnostic;
+use super::entry::{only_looks, terminated};
 use super::failure;
 use super::host::{Host, Program, STACK, Table, engine};
 use super::show::show;
 use super::sources::{CompileError, Sources};
-use super::syntax::call_of;
-use super::tokens::ends_inside;
 use super::{call, check, diagnostic, sources};
+use crate::run::Failure;
 
 /// What an entry has come to.
 pub struct Answer {
@@ -60,21 +57,23 @@ pub struct Interactive {
 
 impl Program {
     /// A recipe without text, which an [`Interactive`] script grows from.
-    #[must_use]
-    pub fn empty(table: Table, folder: &Path) -> Self {
-        let sources = Sources::default();
+    ///
+    /// # Errors
+    /// When `recipe.toml` or `recipe.lock` is wrong.
+    pub fn empty(table: Table, folder: &Path) -> Result<Self, Failure> {
+        let sources = Sources::of(folder)?;
         let mut engine = engine(table, &sources);
         // The compiler sees one entry and would not know what others import.
         engine.set_strict_variables(false);
         let main = folder.join("repl").to_string_lossy().into_owned();
-        Self {
+        Ok(Self {
             engine: Arc::new(engine),
             sources,
             main,
             workspace: folder.to_owned(),
             ast: Arc::new(AST::empty()),
             table,
-        }
+        })
     }
 }
 
@@ -94,15 +93,6 @@ impl Interactive {
             entries: 0,
             kept: Vec::new(),
         }
-    }
-
-    /// Whether `text` can be run, or would compile if it went on.
-    #[must_use]
-    pub fn is_complete(engine: &Engine, text: &str) -> bool {
-        if ends_inside(text) {
-            return false;
-        }
-        engine.compile(text).err().is_none_or(|error| !goes_on(&error, text))
     }
 
     /// Runs an entry on a thread of its own and calls `done` there. `file` is
@@ -214,7 +204,7 @@ impl Interactive {
     /// The entries that worked, as a recipe.
     #[must_use]
     pub fn recipe(&self) -> String {
-        self.kept.iter().map(|entry| format!("{}\n", entry.trim_end())).collect()
+        self.kept.iter().flat_map(|entry| [entry.trim_end(), "\n"]).collect()
     }
 
     /// The host that it runs in.
@@ -270,7 +260,7 @@ impl Interactive {
     #[must_use]
     pub fn members(&self, path: &[&str]) -> Vec<String> {
         let Some((first, rest)) = path.split_first() else { return Vec::new() };
-        let Some(mut value) = self.scope.get_value::<Dynamic>(first).map(|value| value.flatten()) else {
+        let Some(mut value) = self.scope.get_value::<Dynamic>(first).map(Dynamic::flatten) else {
             return Vec::new();
         };
         for key in rest {
@@ -321,93 +311,4 @@ pub(super) fn values(scope: &Scope<'_>) -> Vec<(String, Dynamic)> {
         newest.map(|(name, _, value)| (name.to_owned(), value.flatten_clone())).collect();
     values.reverse();
     values
-}
-
-/// Whether more text could mend an error: it is one of something missing, at
-/// the end of what there is.
-fn goes_on(error: &ParseError, text: &str) -> bool {
-    let is_at_end = error.position().is_none() || {
-        let (line, column) = (error.position().line(), error.position().position());
-        let at = crate::run::failure::offset_of(text, line.unwrap_or(1), column.unwrap_or(1));
-        text[at.min(text.len())..].trim().is_empty()
-    };
-    match &*error.0 {
-        ParseErrorType::UnexpectedEOF => true,
-        ParseErrorType::BadInput(LexError::UnterminatedString) => false,
-        ParseErrorType::MissingToken(..)
-        | ParseErrorType::MissingSymbol(_)
-        | ParseErrorType::PropertyExpected
-        | ParseErrorType::VariableExpected
-        | ParseErrorType::ExprExpected(_)
-        | ParseErrorType::FnMissingName
-        | ParseErrorType::FnMissingParams(_)
-        | ParseErrorType::FnMissingBody(_) => is_at_end,
-        _ => false,
-    }
-}
-
-/// Whether an entry only asks for values: a recipe has nothing from it.
-fn only_looks(ast: &AST) -> bool {
-    let mut looks = !ast.has_functions();
-    ast.walk(&mut |path| {
-        looks &= match path {
-            [ASTNode::Stmt(Stmt::Expr(_) | Stmt::Noop(_))] | [_, .., _] => {
-                !path.last().is_some_and(|node| call_of(node).is_some())
-            }
-            _ => false,
-        };
-        true
-    });
-    looks
-}
-
-/// An entry so that others can follow it in a recipe.
-fn terminated(engine: &Engine, text: &str) -> String {
-    let text = text.trim_end();
-    let mut followed = text.to_owned() + "\nlet next = 1;";
-    if engine.compile(&followed).is_ok() {
-        return text.to_owned();
-    }
-    followed = text.to_owned() + ";";
-    followed
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn knows_what_goes_on() {
-        let engine = Engine::new();
-        for (text, complete) in [
-            ("let a = 1;", true),
-            ("let a =", false),
-            ("fn f(a) {", false),
-            ("fn f(a) {\n  a\n}", true),
-            ("f(#{ a: 1,", false),
-            ("f(#{ a: 1,\n})", true),
-            ("let text = `one", false),
-            ("let text = \"one", true),
-            ("foo(1 2)", true),
-            ("parallel([\n  || 1,", false),
-            ("a.", false),
-            ("/* why", false),
-            ("if true { 1 }", true),
-            ("1 +", false),
-            ("x +\n", false),
-            (")", true),
-        ] {
-            assert_eq!(Interactive::is_complete(&engine, text), complete, "{text}");
-        }
-    }
-
-    #[test]
-    fn entries_can_follow_each_other() {
-        let engine = Engine::new();
-        for (text, expected) in
-            [("1 + 1", "1 + 1;"), ("let a = 1;", "let a = 1;"), ("fn f() {}\n", "fn f() {}")]
-        {
-            assert_eq!(terminated(&engine, text), expected);
-        }
-    }
 }

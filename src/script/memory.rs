@@ -4,15 +4,18 @@
 //! A step is known again by its branch, its primitive and its arguments, not by
 //! its place: the recipe may be corrected before it is resumed.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use rhai::Dynamic;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use super::arguments::Arguments;
 
 /// A value that a step has returned.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -83,6 +86,17 @@ impl Memory {
             line.push(b'\n');
             let _ = file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line);
         }
+    }
+}
+
+impl Arguments {
+    /// What tells this call from others of the same primitive.
+    pub(super) fn digest(&self, keep: fn(&Dynamic) -> Option<Value>) -> String {
+        let positional = self.positional.iter().map(keep);
+        let options = self.options.iter().map(|(key, value)| (key.to_string(), keep(value)));
+        let all = (positional.collect::<Vec<_>>(), options.collect::<BTreeMap<_, _>>());
+        let text = serde_json::to_vec(&all).unwrap_or_default();
+        blake3::hash(&text).to_hex()[..16].to_owned()
     }
 }
 

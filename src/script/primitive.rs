@@ -49,12 +49,22 @@ pub enum Family {
     Host,
     /// Concurrency, time and structure.
     Control,
+    /// What a program that embeds recipe has added.
+    Own,
 }
 
 impl Family {
     /// All chapters, in the order of the reference.
-    pub const ALL: [Self; 7] =
-        [Self::Cluster, Self::Image, Self::Data, Self::Services, Self::Waiting, Self::Host, Self::Control];
+    pub const ALL: [Self; 8] = [
+        Self::Cluster,
+        Self::Image,
+        Self::Data,
+        Self::Services,
+        Self::Waiting,
+        Self::Host,
+        Self::Control,
+        Self::Own,
+    ];
 }
 
 impl fmt::Display for Family {
@@ -67,6 +77,7 @@ impl fmt::Display for Family {
             Self::Waiting => "waiting",
             Self::Host => "host",
             Self::Control => "control",
+            Self::Own => "own",
         })
     }
 }

@@ -93,8 +93,8 @@ fn bracketed(open: &str, items: Vec<String>, close: &str, depth: usize) -> Strin
         return format!("{open}{gap}{line}{gap}{close}");
     }
     let indent = "  ".repeat(depth);
-    let items: String = items.iter().map(|item| format!("{indent}  {item},\n")).collect();
-    format!("{open}\n{items}{indent}{close}")
+    let items: Vec<_> = items.iter().map(|item| format!("{indent}  {item},\n")).collect();
+    format!("{open}\n{}{indent}{close}", items.concat())
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use rhai::{AST, Engine, EvalAltResult, Expr, Position};
 
+use super::modules::Search;
 use super::syntax;
+use crate::run::Failure;
 use crate::run::event::SourcePosition;
 
 /// A file of script, by its key: the absolute path as text.
@@ -25,7 +27,10 @@ pub struct Source {
 
 /// All files of a recipe. Cheap to clone, shared.
 #[derive(Clone, Default)]
-pub struct Sources(Arc<RwLock<HashMap<String, Source>>>);
+pub struct Sources {
+    files: Arc<RwLock<HashMap<String, Source>>>,
+    search: Arc<Search>,
+}
 
 /// Why a recipe does not compile.
 #[derive(Debug)]
@@ -46,15 +51,31 @@ impl CompileError {
 }
 
 impl Sources {
+    /// No files yet; modules are found as the workspace says.
+    pub(super) fn of(workspace: &Path) -> Result<Self, Failure> {
+        Ok(Self { search: Arc::new(Search::of(workspace)?), ..Self::default() })
+    }
+
+    /// The file that `import "module"` means in the file `importer`.
+    pub(super) fn module_path(&self, importer: Option<&str>, module: &str) -> PathBuf {
+        let folder = importer.map(Path::new).and_then(Path::parent).unwrap_or(Path::new("."));
+        self.search.find(&folder.join(module), module)
+    }
+
+    /// Where modules are found.
+    pub(super) fn search(&self) -> &Search {
+        &self.search
+    }
+
     /// Adds a text that is in no file, under a name for people.
     pub(super) fn insert(&self, key: &str, name: &str, text: &str) {
         let source = Source { display: name.into(), text: text.into(), ast: None };
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), source);
+        self.files.write().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), source);
     }
 
     /// Keeps the tree of a text.
     pub(super) fn set_ast(&self, key: &str, ast: &Arc<AST>) {
-        if let Some(source) = self.0.write().unwrap_or_else(PoisonError::into_inner).get_mut(key) {
+        if let Some(source) = self.files.write().unwrap_or_else(PoisonError::into_inner).get_mut(key) {
             source.ast = Some(ast.clone());
         }
     }
@@ -95,7 +116,7 @@ impl Sources {
             };
             // The last one is looked at first.
             for (at, module) in more.into_iter().rev() {
-                let file = module_path(Some(&key), &module);
+                let file = self.module_path(Some(&key), &module);
                 let mut imports = imports.clone();
                 imports.push((key.clone(), at));
                 match self.cycle(&file, &imports) {
@@ -119,7 +140,7 @@ impl Sources {
         }
         let ast = self.compile_one(engine, path, imports)?;
         for import in syntax::literal_imports(&ast) {
-            let file = module_path(Some(&key), &import.path);
+            let file = self.module_path(Some(&key), &import.path);
             imports.push((key.clone(), import.at));
             if let Some(error) = self.cycle(&file, imports) {
                 return Err(error);
@@ -170,19 +191,19 @@ impl Sources {
     /// The file with this key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Source> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+        self.files.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
     /// The texts by the names that positions have.
     #[must_use]
     pub fn texts(&self) -> BTreeMap<Arc<str>, Arc<str>> {
-        let sources = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let sources = self.files.read().unwrap_or_else(PoisonError::into_inner);
         sources.values().map(|source| (source.display.clone(), source.text.clone())).collect()
     }
 
     /// The compiled files by their keys, sorted.
     pub(super) fn trees(&self) -> Vec<(String, Arc<AST>)> {
-        let sources = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let sources = self.files.read().unwrap_or_else(PoisonError::into_inner);
         let mut trees: Vec<_> =
             sources.iter().filter_map(|(key, source)| Some((key.clone(), source.ast.clone()?))).collect();
         trees.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -206,7 +227,7 @@ impl Sources {
     /// The key of the file that a position is in.
     #[must_use]
     pub(super) fn key_of(&self, position: &SourcePosition) -> String {
-        let sources = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let sources = self.files.read().unwrap_or_else(PoisonError::into_inner);
         let found = sources.iter().find(|(_, source)| source.display == position.file);
         found.map_or_else(|| position.file.to_string(), |(key, _)| key.clone())
     }
@@ -242,16 +263,6 @@ impl Sources {
         });
         found
     }
-}
-
-/// The file that `import "module"` means in the file `importer`.
-pub(super) fn module_path(importer: Option<&str>, module: &str) -> PathBuf {
-    let folder = importer.map(Path::new).and_then(Path::parent).unwrap_or(Path::new("."));
-    let mut path = folder.join(module);
-    if path.extension().is_none_or(|extension| extension != "rhai") {
-        path.as_mut_os_string().push(".rhai");
-    }
-    path
 }
 
 /// The key of a file: its absolute path with links resolved, where it exists.

@@ -6,10 +6,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rhai::{Dynamic, Engine, EvalAltResult};
+use tokio::runtime::Handle;
 
+use super::environment::Environment;
 use super::failure::failure_of;
+use super::host::{Host, Program};
+use super::memory::Memory;
 use crate::run::event::SourcePosition;
-use crate::run::{Failure, Kind};
+use crate::run::{Events, Failure, Kind};
 
 /// What scripts see as its type.
 const TYPE: &str = "unknown";
@@ -48,8 +52,34 @@ impl Plan {
     }
 }
 
+impl Host {
+    /// A host whose steps are only planned, one branch after the other.
+    #[must_use]
+    pub fn planning(
+        program: &Program,
+        runtime: Handle,
+        events: Events,
+        environment: Arc<Environment>,
+        plan: Arc<Plan>,
+    ) -> Arc<Self> {
+        let host = Self::new(program, runtime, events, environment, Memory::default(), true);
+        let mut host = Arc::into_inner(host).unwrap_or_else(|| unreachable!("nobody else has it yet"));
+        host.plan = Some(plan);
+        Arc::new(host)
+    }
+
+    /// Whether a planned script has come to a value that only a run has; the
+    /// place is noted then.
+    pub fn ends_plan(&self, branch: &str, error: &EvalAltResult) -> bool {
+        let Some(plan) = self.plan.as_ref().filter(|_| is_reading(error)) else { return false };
+        let position = self.diagnose(error).position;
+        plan.end(End { position, branch: branch.to_owned() });
+        true
+    }
+}
+
 /// Whether the script wanted to read such a value.
-pub(super) fn is_reading(error: &EvalAltResult) -> bool {
+fn is_reading(error: &EvalAltResult) -> bool {
     let names = |text: &str| text.contains(TYPE);
     match error.unwrap_inner() {
         EvalAltResult::ErrorMismatchDataType(wanted, got, _) => names(wanted) || names(got),

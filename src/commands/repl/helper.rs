@@ -13,6 +13,7 @@ use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use super::complete::{complete, hint};
 use super::paint::paint;
 use crate::script::Interactive;
+use crate::script::entry::is_complete;
 
 /// Looks at the script, which nobody runs while there is a prompt.
 pub(super) struct Helper {
@@ -36,7 +37,7 @@ impl Validator for Helper {
         if !self.is_entry || text.trim_start().starts_with(':') {
             return Ok(ValidationResult::Valid(None));
         }
-        let complete = self.with(|script| Interactive::is_complete(&script.host().engine, text));
+        let complete = self.with(|script| is_complete(&script.host().engine, text));
         // An empty line at the end means: run it, whatever is missing.
         if complete || text.ends_with("\n\n") {
             Ok(ValidationResult::Valid(None))

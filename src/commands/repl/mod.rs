@@ -12,10 +12,12 @@ mod helper;
 mod input;
 mod paint;
 mod room;
+mod run;
 
 use std::collections::BTreeMap;
 
-use self::room::{Place, Room};
+use self::room::Room;
+use self::run::Place;
 use super::Done;
 use crate::cli::ReplArgs;
 use crate::primitives::TABLE;
@@ -35,7 +37,7 @@ pub(super) fn repl(args: &ReplArgs) -> Done {
     let target = settings::target(args.target.as_deref(), &workspace)?;
     let registry = settings::registry(None, &workspace)?;
     let params = settings::params(&args.set, args.params.as_deref(), None)?;
-    let program = Program::empty(TABLE, &workspace);
+    let program = Program::empty(TABLE, &workspace)?;
     let runtime = super::runtime()?;
     let done = runtime.block_on(async {
         let place = Place {

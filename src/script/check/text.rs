@@ -1,7 +1,7 @@
 //! Files that do not compile. The compiler stops at the first error of a file;
 //! here it is asked again for what else there is.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rhai::{Engine, EvalAltResult, ParseError, ParseErrorType, Scope};
 
@@ -14,7 +14,9 @@ const MOST: usize = 30;
 /// Compiles the recipe and all it imports, as far as possible.
 pub(super) fn problems(engine: &Engine, sources: &Sources, path: &Path) -> Vec<Diagnostic> {
     let mut found = Vec::new();
-    for error in sources.compile_all(engine, path) {
+    let overriding: Vec<_> = sources.search().overriding().map(Path::to_owned).collect();
+    let files = std::iter::once(path).chain(overriding.iter().map(PathBuf::as_path));
+    for error in files.flat_map(|file| sources.compile_all(engine, file)) {
         found.push(diagnostic::compile(sources, &error));
         if let Some(source) = sources.get(&error.file) {
             found.extend(more(engine, sources, &error, &source.text));

@@ -41,6 +41,22 @@ impl Local {
     }
 }
 
+/// The server that the target would start as PostgreSQL.
+///
+/// # Errors
+/// When it is not installed.
+pub fn postgres_program() -> Result<PathBuf, Failure> {
+    servers::find_postgres().map(|programs| programs.postgres)
+}
+
+/// The server that the target would start as Redis.
+///
+/// # Errors
+/// When it is not installed.
+pub fn redis_program() -> Result<PathBuf, Failure> {
+    servers::find_redis()
+}
+
 #[async_trait]
 impl Target for Local {
     fn name(&self) -> &'static str {

@@ -1,8 +1,11 @@
 //! `recipe doc`.
 
+mod editors;
+mod man;
+
 use serde_json::json;
 
-use super::{Done, terminal};
+use super::{Done, pager, terminal};
 use crate::cli::{DocArgs, DocFormat};
 use crate::exit;
 use crate::primitives;
@@ -13,11 +16,24 @@ pub(super) fn doc(args: &DocArgs) -> Done {
     let chosen = chosen(args.name.as_deref())?;
     let text = match args.format {
         DocFormat::Json => return terminal::print_json(&json(&chosen)).map(|()| exit::DONE),
+        DocFormat::Grammar => {
+            return terminal::print_json(&editors::grammar(&chosen)).map(|()| exit::DONE);
+        }
+        DocFormat::Snippets => {
+            return terminal::print_json(&editors::snippets(&chosen)).map(|()| exit::DONE);
+        }
         DocFormat::Markdown => markdown(&chosen),
+        DocFormat::Man => man::man(&chosen),
+        DocFormat::Definitions => editors::definitions(&chosen),
         DocFormat::Text => text(args.name.as_deref())?,
     };
-    terminal::print(&text)?;
+    pager::print(&text)?;
     Ok(exit::DONE)
+}
+
+/// The reference as a page of the manual.
+pub(super) fn manual() -> String {
+    man::man(&documented().collect::<Vec<_>>())
 }
 
 /// The reference for a terminal: a list, or the page of one primitive.
@@ -50,8 +66,12 @@ fn list() -> String {
     let width = documented().map(|primitive| primitive.name.len()).max().unwrap_or_default();
     let mut text = String::new();
     for family in Family::ALL {
+        let mut own = documented().filter(|primitive| primitive.family == family).peekable();
+        if own.peek().is_none() {
+            continue;
+        }
         text.push_str(&format!("{family}\n"));
-        for primitive in documented().filter(|primitive| primitive.family == family) {
+        for primitive in own {
             text.push_str(&format!("  {:width$}  {}\n", primitive.name, primitive.summary()));
         }
     }
