@@ -8,6 +8,7 @@ mod down;
 mod env;
 mod environment;
 mod export;
+mod listener;
 mod logs;
 mod ls;
 mod report;

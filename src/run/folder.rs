@@ -8,6 +8,7 @@
 //!   journal.jsonl   what was made and removed
 //!   outputs.json    outputs in full, mode 0600
 //!   sources.json    the recipe and its modules, secrets covered
+//!   report.html     the page about the run
 //!   logs/NAME.log   output of servers and services
 //! ```
 
@@ -209,6 +210,12 @@ impl RunFolder {
     /// When it cannot be written.
     pub fn write_sources(&self, sources: &BTreeMap<Arc<str>, Arc<str>>) -> io::Result<()> {
         self.write(SOURCES, &serde_json::to_vec(sources)?)
+    }
+
+    /// Where the page about the run is, once it is over.
+    #[must_use]
+    pub fn page(&self) -> PathBuf {
+        self.path.join("report.html")
     }
 
     /// The outputs of the run, in full.
