@@ -160,6 +160,12 @@ pub struct RunArgs {
     /// Also write the events of the run to this file, a JSON object a line
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
+    /// Also write the events to this file descriptor, 3 or more, for a program that looks on
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(3..), conflicts_with = "events_socket")]
+    pub events_fd: Option<i32>,
+    /// Also write the events to this Unix socket, on which a program listens
+    #[arg(long, value_name = "PATH")]
+    pub events_socket: Option<PathBuf>,
     /// At the end, write a page of HTML about the run to this file
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,

@@ -11,7 +11,7 @@ use super::terminal;
 use crate::cli::{ReportFormat, RunArgs};
 use crate::report::{Model, ReadError, Summary, html, junit, read, timeline, trace};
 use crate::run::folder::SOURCES;
-use crate::run::{Event, Failure, Kind};
+use crate::run::{Event, Failure, Kind, RunFolder};
 
 /// What is known of a run that is over, or dead.
 pub(super) struct Story {
@@ -92,14 +92,16 @@ impl Exports {
         wanted.map(open).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Writes them from the record of the run. What keeps it from that is only
-    /// told, for the run is over, with an outcome of its own.
-    pub(super) fn write(self, record: &Path) {
-        let Self(files) = self;
-        if files.is_empty() {
-            return;
+    /// Writes them from the record of the run, and the page in its folder. What
+    /// keeps it from that is only told, for the run is over, with an outcome of
+    /// its own.
+    pub(super) fn write(self, folder: &RunFolder) {
+        let Self(mut files) = self;
+        match File::create(folder.page()) {
+            Ok(page) => files.push((ReportFormat::Html, page)),
+            Err(error) => warn(&Failure::new(Kind::Io, "its page cannot be written").cause(error)),
         }
-        match Story::read(record) {
+        match Story::read(&folder.events()) {
             Ok(story) => files.into_iter().for_each(|(format, file)| {
                 if let Err(failure) = write(file, format, &story) {
                     warn(&failure);

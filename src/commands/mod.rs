@@ -11,6 +11,7 @@ mod environment;
 mod export;
 mod help;
 mod init;
+mod listener;
 mod lock;
 mod logs;
 mod ls;

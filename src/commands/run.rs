@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::export::Exports;
 use super::session::{Ended, Purpose, Session};
-use super::{Done, bench, terminal};
+use super::{Done, bench, listener, terminal};
 use crate::cli::{Output, RunArgs, UpArgs};
 use crate::primitives::{TABLE, declared_params};
 use crate::report::{Entry, History, Summary, Totals, timeline};
@@ -37,6 +37,9 @@ pub(super) fn play(args: &RunArgs, purpose: Purpose<'_>) -> Done {
 
 fn set_up(args: &RunArgs, purpose: Purpose<'_>) -> Done {
     let began = Instant::now();
+    // Before anything else is opened, so that the descriptor can only be the
+    // one that was handed down.
+    let listener = listener::open(args)?;
     quieten_panics();
     let workspace = workspace_of(&args.recipe);
     let target = settings::target(args.target.as_deref(), &workspace)?;
@@ -59,6 +62,7 @@ fn set_up(args: &RunArgs, purpose: Purpose<'_>) -> Done {
         args,
         purpose,
         began,
+        listener,
         workspace,
         target,
         registry,
@@ -69,7 +73,7 @@ fn set_up(args: &RunArgs, purpose: Purpose<'_>) -> Done {
     let ended = runtime.block_on(session.run())?;
     // Work that a cancelled branch left behind must not hold the process up.
     runtime.shutdown_background();
-    exports.write(&ended.folder.events());
+    exports.write(&ended.folder);
     remember(args, &ended);
     report(args, &ended)?;
     if matches!(purpose, Purpose::Test(_)) && ended.test_code.is_none() {
@@ -139,8 +143,9 @@ fn report(args: &RunArgs, ended: &Ended) -> Result<(), Failure> {
 /// What is up now, how to reach it and how to take it down.
 fn describe(ended: &Ended) {
     let id = &ended.folder.id;
+    anstream::eprintln!("\n  all about it: {}", ended.folder.page().display());
     if ended.reason.is_some() || ended.has_failed() {
-        anstream::eprintln!("\n  records and logs: {}", ended.folder.path.display());
+        anstream::eprintln!("  records and logs: {}", ended.folder.path.display());
         if let Some(diagnostics) = &ended.diagnostics {
             anstream::eprintln!("  diagnostics:      {}", diagnostics.display());
         }

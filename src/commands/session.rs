@@ -22,7 +22,7 @@ use super::stage::{PATIENCE, Setting, Stage};
 use super::stop::Stop;
 use super::test;
 use crate::cli::{Keep, RunArgs, TestArgs};
-use crate::report::{Model, ProgressMode, Record, SharedModel, Verbosity, progress};
+use crate::report::{Model, ProgressMode, Record, SharedModel, Stream, Verbosity, progress};
 use crate::run::child::Children;
 use crate::run::duration::show;
 use crate::run::event::{CancelReason, EventKind, SCHEMA};
@@ -46,6 +46,8 @@ pub(super) struct Session<'a> {
     pub args: &'a RunArgs,
     pub purpose: Purpose<'a>,
     pub began: Instant,
+    /// A program that looks on.
+    pub listener: Option<Stream>,
     pub workspace: PathBuf,
     pub target: String,
     pub registry: Option<String>,
@@ -79,11 +81,13 @@ pub(super) struct Ended {
 }
 
 impl Session<'_> {
-    pub(super) async fn run(self) -> Result<Ended, Failure> {
+    pub(super) async fn run(mut self) -> Result<Ended, Failure> {
         let folder = RunFolder::create(&self.args.recipe)?;
         let facts = self.setting().facts(&folder)?;
         let (secrets, model) = (Secrets::default(), SharedModel::default());
-        let dispatcher = Dispatcher::start(self.began, secrets.clone(), self.reporters(&folder, &model)?);
+        let mut reporters = self.reporters(&folder, &model)?;
+        reporters.extend(self.listener.take().map(|listener| Box::new(listener) as Box<dyn Reporter>));
+        let dispatcher = Dispatcher::start(self.began, secrets.clone(), reporters);
         let events = dispatcher.events();
         events.emit(EventKind::RunStarted {
             schema: SCHEMA,

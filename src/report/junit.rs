@@ -8,6 +8,7 @@ use quick_junit::{NonSuccessKind, Property, Report, SerializeError, TestCase, Te
 
 use super::line::{clean, label};
 use super::model::{Model, Step};
+use super::tested::Tested;
 use crate::run::{Event, Outcome, StepId};
 
 /// Writes the run as one suite, with a case for each step that did work itself.
@@ -35,6 +36,7 @@ pub fn junit(events: &[Event]) -> Result<String, SerializeError> {
     ]);
     let leaves = model.steps.values().filter(|step| step.is_leaf());
     suite.add_test_cases(leaves.map(|step| case(&model, step, first_failed == Some(step.id))));
+    suite.add_test_cases(model.tested.as_ref().map(|tested| tests(&model, tested)));
     let told = suite.failures + suite.errors > 0 || model.outcome() == Some(Outcome::Succeeded);
     if !told || suite.tests == 0 {
         suite.add_test_case(whole(&model));
@@ -78,6 +80,20 @@ fn case(model: &Model, step: &Step, first_failed: bool) -> TestCase {
     if caught {
         case.set_system_err(format!("it failed, and the recipe went on: {message}"));
     }
+    case
+}
+
+/// The command that tested the environment, as one case: its own have files of
+/// their own.
+fn tests(model: &Model, tested: &Tested) -> TestCase {
+    let mut status = match tested.outcome() {
+        Some(Outcome::Succeeded) => TestCaseStatus::success(),
+        Some(_) => bad(NonSuccessKind::Failure, "test"),
+        None => bad(NonSuccessKind::Error, "test"),
+    };
+    status.set_message(tested.told());
+    let mut case = TestCase::new(clean(&format!("test {}", tested.command.join(" "))), status);
+    case.set_classname(&*model.recipe).set_time(seconds(tested.took().unwrap_or_default()));
     case
 }
 
@@ -160,6 +176,19 @@ mod tests {
         </testcase>
         <testcase name="deploy_redis redis" classname="redis" time="0.120">
             <skipped message="cancelled"/>
+        </testcase>
+        "#);
+    }
+
+    #[test]
+    fn tests_are_a_case() {
+        let mut run = Sample::new();
+        run.push(1.0, EventKind::SetupFinished { outcome: Outcome::Succeeded });
+        run.push(1.0, EventKind::TestStarted { command: vec!["cargo".to_owned(), "test".to_owned()] });
+        run.push(2501.0, EventKind::TestFinished { code: 101, results: None });
+        insta::assert_snapshot!(cases(&run.events), @r#"
+        <testcase name="test cargo test" classname="recipes/datastorage.rhai" time="2.500">
+            <failure message="exit code 101" type="test"/>
         </testcase>
         "#);
     }

@@ -18,6 +18,7 @@ mod bench;
 mod bench_text;
 mod critical_path;
 mod frame;
+mod github;
 mod history;
 mod html;
 mod junit;
@@ -39,15 +40,19 @@ mod shared;
 mod slack;
 mod split;
 mod spread;
+mod stream;
 mod summary;
 mod tested;
 mod timeline;
 mod totals;
 mod trace;
+mod usage;
+mod what_if;
 
 pub use bench::{Baseline, Bench, Comparison, Mode, SlowerStep, StepMedians, fresh_runs};
 pub use bench_text::{bench_text, comparison_text};
 pub use critical_path::{CriticalPath, Segment, sequential_ms};
+pub use github::GitHub;
 pub use history::{Entry, History};
 pub use html::html;
 pub use junit::junit;
@@ -62,11 +67,13 @@ pub use results::{ResultsError, test_results};
 pub use shared::SharedModel;
 pub use slack::slack_ms;
 pub use spread::Spread;
+pub use stream::Stream;
 pub use summary::{StepSummary, Summary, TestSummary};
 pub use tested::Tested;
 pub use timeline::timeline;
 pub use totals::{StepTime, Totals};
 pub use trace::trace;
+pub use what_if::{WhatIf, what_if};
 
 /// How much a progress report says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -87,6 +94,9 @@ pub enum ProgressMode {
     Plain,
     /// The running steps below those lines, redrawn as they go on.
     Live,
+    /// The lines in groups, and failures at their place in the recipe, as GitHub
+    /// Actions understands them.
+    GitHub,
 }
 
 impl ProgressMode {
@@ -94,6 +104,9 @@ impl ProgressMode {
     /// a terminal is only pretended.
     #[must_use]
     pub fn detect() -> Self {
+        if std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
+            return Self::GitHub;
+        }
         let stderr = std::io::stderr();
         let colour = anstream::AutoStream::choice(&stderr) != anstream::ColorChoice::Never;
         if stderr.is_terminal() && colour && std::env::var_os("CI").is_none() {
@@ -109,6 +122,7 @@ impl ProgressMode {
 pub fn progress(mode: ProgressMode, verbosity: Verbosity) -> Box<dyn Reporter> {
     match (mode, verbosity) {
         (ProgressMode::Live, Verbosity::Normal | Verbosity::Verbose) => Box::new(Live::new(verbosity)),
+        (ProgressMode::GitHub, _) => Box::new(GitHub::new(anstream::stderr(), verbosity)),
         _ => Box::new(Plain::new(anstream::stderr(), verbosity)),
     }
 }

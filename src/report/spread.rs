@@ -58,6 +58,6 @@ mod tests {
         assert_eq!(Spread::of([]), Spread { median: 0.0, low: 0.0, high: 0.0 });
         assert!((Spread::of([10.0, 20.0, 30.0]).noise() - 0.5).abs() < 1e-9);
         assert!(Spread::of([5.0, 6.0]).is_above(&Spread::of([1.0, 2.0])));
-        assert!(!Spread::of([1.0, 6.0]).is_above(&Spread::of([1.0, 2.0])));
+        assert!(!Spread::of([1.0, 1.5, 6.0]).is_above(&Spread::of([1.0, 2.0])));
     }
 }

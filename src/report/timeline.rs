@@ -14,6 +14,8 @@ use super::line::{DURATION_WIDTH, clip, count, duration, fit, label, mark};
 use super::model::{Model, Step};
 use super::outline::{Row, outline};
 use super::split::split;
+use super::usage::{used, waits};
+use super::what_if::{WhatIf, what_if};
 use crate::run::event::StepKind;
 use crate::run::{Outcome, StepId};
 
@@ -28,6 +30,9 @@ const NARROWEST: usize = 40;
 
 /// Bars need this many columns to say anything.
 const SHORTEST_AXIS: usize = 16;
+
+/// A stretch of a bar in which the step waited for something.
+const WAITING: &str = "┅";
 
 /// Draws the timeline of a run for a terminal with `columns`.
 #[must_use]
@@ -53,7 +58,14 @@ pub fn timeline(model: &Model, columns: usize) -> String {
         // What a run would have taken that did not get to its end, nobody knows.
         if model.setup_outcome() == Some(Outcome::Succeeded) {
             text += &speed_line(model);
+            for WhatIf { condition, setup_ms } in what_if(model) {
+                let _ = writeln!(text, "  {}: {}", clip(&condition, columns.all - 12), duration(setup_ms));
+            }
         }
+        text += &waits(model, columns.all);
+    }
+    if let Some(used) = used(model) {
+        let _ = writeln!(text, "  {}", used.dimmed());
     }
     text + split(model).as_str()
 }
@@ -121,7 +133,11 @@ impl Columns {
             _ => ["╴", "╶", "─"],
         };
         let covered = |half: usize| (from..to).contains(&half);
+        let waits: Vec<_> =
+            step.waits.iter().map(|wait| at(wait.from_ms)..at(wait.to_ms.unwrap_or(end_ms))).collect();
+        let waited = |half: usize| waits.iter().any(|wait| wait.contains(&half));
         let cell = |column: usize| match (covered(2 * column), covered(2 * column + 1)) {
+            (true, true) if step.is_leaf() && waited(2 * column) && waited(2 * column + 1) => WAITING,
             (true, true) => both,
             (true, false) => left,
             (false, true) => right,
@@ -224,7 +240,7 @@ mod tests {
               join image                    ┄┄┄┄┄┄┄┄                            295 ms ✓
               load_image datastorage                ╸                            12 ms ✓
             postgres                        ╶────────────╴                      500 ms ✓
-        ●     deploy_postgres postgres      ╺━━━━━━━━━━                         420 ms ✓
+        ●     deploy_postgres postgres      ╺┅┅┅┅┅┅┅┅┅┅                         420 ms ✓
         ●     migrate migrations                       ━━╸                       80 ms ✓
             redis: deploy_redis redis       ╺                                    32 ms ✓
           service                                        ╶──────────────────    719 ms ✓
@@ -236,6 +252,8 @@ mod tests {
             deploy_service datastorage 24 ms → wait_ready datastorage 695 ms;
             script 10 ms
           sequential 1.58 s, parallel 1.24 s: 1.3 x
+          waited 415 ms for PostgreSQL to accept connections on 127.0.0.1:5433  (deploy…
+          1 step cached
         ");
     }
 
@@ -252,7 +270,7 @@ mod tests {
               join image                        ┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄                                                       295 ms ✓
               load_image datastorage                            ╺                                                        12 ms ✓
             postgres                            ───────────────────────────╴                                            500 ms ✓
-        ●     deploy_postgres postgres          ━━━━━━━━━━━━━━━━━━━━━━━                                                 420 ms ✓
+        ●     deploy_postgres postgres          ┅┅┅┅┅┅┅┅┅┅┅┅┅┅┅┅┅┅┅┅┅┅┅                                                 420 ms ✓
         ●     migrate migrations                                       ━━━━╸                                             80 ms ✓
             redis: deploy_redis redis           ━╸                                                                       32 ms ✓
           service                                                          ╶───────────────────────────────────────╴    719 ms ✓
@@ -262,6 +280,8 @@ mod tests {
         ● critical path: create_cluster datastorage-e2e 12 ms → deploy_postgres postgres 420 ms → migrate migrations 80 ms →
             deploy_service datastorage 24 ms → wait_ready datastorage 695 ms; script 10 ms
           sequential 1.58 s, parallel 1.24 s: 1.3 x
+          waited 415 ms for PostgreSQL to accept connections on 127.0.0.1:5433  (deploy_postgres postgres)
+          1 step cached
         ");
     }
 
@@ -293,11 +313,13 @@ mod tests {
           parallel                           ╶──────────────────────────────    296 ms ?
             image                            ╶──────────────────────────────    295 ms ?
               join image                     ┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄    295 ms ?
-        ●   postgres: deploy_postgres pos…   ╺━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━    295 ms ?
+        ●   postgres: deploy_postgres pos…   ╺┅┅┅┅┅┅┅┅┅┅┅┅┅┅┅┅┅┅┅┅┅┅┅┅┅┅┅┅┅┅    295 ms ?
             redis: deploy_redis redis        ╺━━━                                32 ms ✓
 
         ● critical path: create_cluster datastorage-e2e 12 ms →
             deploy_postgres postgres 295 ms; script 4 ms
+          waited 290 ms for PostgreSQL to accept connections on 127.0.0.1:5433  (deploy…
+          1 step cached
         ");
     }
 

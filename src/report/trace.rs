@@ -7,9 +7,10 @@
 //!
 //! | event | what it shows |
 //! |---|---|
-//! | `X` complete | a step; within it, what it waited for; the teardown |
+//! | `X` complete | a step; within it, what it waited for; the tests; the teardown |
 //! | `s`, `f` flow | from a task to the join that waited for it, and from each step of the critical path to the next |
 //! | `i` instant | messages, a cancellation, the end of the set-up |
+//! | `C` counter | how busy the machine was: processors, memory, disk |
 //! | `M` metadata | names of the run and its lanes |
 
 use std::collections::{BTreeSet, HashMap};
@@ -92,6 +93,7 @@ pub fn trace(events: &[Event]) -> serde_json::Result<String> {
         flows(&model, &path).iter().enumerate().flat_map(|(id, flow)| arrow(id, flow, &slices, &of_step)),
     );
     traced.extend(events.iter().filter_map(instant).map(|event| (0, event)));
+    traced.extend(events.iter().flat_map(counters).map(|event| (0, event)));
     // At the same time, the outer slice comes first, and its flows before what is in it.
     traced.sort_by_key(|(slice, event)| (event.ts, *slice));
 
@@ -131,6 +133,17 @@ fn slices(model: &Model, events: &[Event], critical: &BTreeSet<StepId>) -> Vec<S
             category: WAIT,
             args: Map::new(),
         }));
+    }
+    if let Some(tested) = &model.tested {
+        let to_ms = tested.to_ms.unwrap_or(model.last_ms);
+        let args = [("command", tested.command.join(" ")), ("outcome", tested.told())];
+        slices.push(Slice {
+            span: span(None, None, false, (tested.from_ms, to_ms)),
+            lane: 0,
+            name: "test".to_owned(),
+            category: "test",
+            args: args.into_iter().map(|(name, value)| (name.to_owned(), clean(&value).into())).collect(),
+        });
     }
     if let Some(from_ms) = model.teardown_from_ms {
         let finished = events.iter().rfind(|event| matches!(event.kind, EventKind::TeardownFinished { .. }));
@@ -259,6 +272,22 @@ fn instant(event: &Event) -> Option<TraceEvent> {
         _ => return None,
     };
     Some(TraceEvent { s: Some("p"), args, ..TraceEvent::new("i", 0, us(event.ms), cat, name) })
+}
+
+/// A counter has a track of its own, whose unit is in its name.
+fn counters(event: &Event) -> Vec<TraceEvent> {
+    let EventKind::MachineSampled { cpu, memory_bytes, disk_bytes } = event.kind else { return Vec::new() };
+    #[expect(clippy::cast_precision_loss, reason = "megabytes for people")]
+    let megabytes = |bytes: u64| (bytes as f64 / 1e5).round() / 10.0;
+    let counter = |name: &str, value: f64| TraceEvent {
+        args: Map::from_iter([("value".to_owned(), value.into())]),
+        ..TraceEvent::new("C", 0, us(event.ms), "machine", name)
+    };
+    vec![
+        counter("processors busy (%)", (1000.0 * cpu).round() / 10.0),
+        counter("memory in use (MB)", megabytes(memory_bytes)),
+        counter("disk in use (MB)", megabytes(disk_bytes)),
+    ]
 }
 
 /// The names of the run and its lanes, and the order of the lanes.

@@ -25,6 +25,7 @@ fn check(events: &[Event]) -> Value {
             "M" if event["name"] == "thread_name" => named.push(lane),
             "M" => {}
             "i" => assert_eq!(event["s"], "p"),
+            "C" => assert!(event["args"]["value"].is_number()),
             "X" => {
                 let end = ts + number(event, "dur");
                 while open.last().is_some_and(|around| *around <= ts && *around < end) {
@@ -53,6 +54,7 @@ fn drawn(trace: &Value) -> String {
         match event["ph"].as_str()? {
             "X" => Some(format!("{lane} {ts}+{} {name}", event["dur"])),
             "i" => Some(format!("- {ts} {name}")),
+            "C" => Some(format!("- {ts} {name} = {}", event["args"]["value"])),
             "M" if name == "thread_name" => Some(format!("{lane} is {}", event["args"]["name"])),
             "M" => None,
             phase => Some(format!("{lane} {ts} {phase}{} {name}", event["id"])),
@@ -126,6 +128,36 @@ fn a_slice_says_what_is_known() {
     }
     "#);
     assert_eq!(of("deploy_redis redis").unwrap()["args"]["outcome"], "cancelled");
+}
+
+#[test]
+fn tests_and_the_machine_are_seen() {
+    let mut run = Sample::new();
+    run.start(0.0, 1, 0, "", StepKind::Primitive, "sh");
+    run.push(
+        1.0,
+        EventKind::MachineSampled { cpu: 0.8349, memory_bytes: 1_234_560_000, disk_bytes: 70_000_000 },
+    );
+    run.end(2.0, 1);
+    run.push(2.0, EventKind::SetupFinished { outcome: Outcome::Succeeded });
+    run.push(3.0, EventKind::TestStarted { command: vec!["cargo".into(), "test".into()] });
+    run.push(9.0, EventKind::TestFinished { code: 3, results: None });
+    run.push(9.0, EventKind::TeardownStarted);
+    run.push(9.5, EventKind::TeardownFinished { left: 0 });
+    let trace = check(&run.events);
+    insta::assert_snapshot!(drawn(&trace), @r#"
+    1 is "script"
+    1 0+2000 sh
+    - 1000 processors busy (%) = 83.5
+    - 1000 memory in use (MB) = 1234.6
+    - 1000 disk in use (MB) = 70.0
+    - 2000 set-up succeeded
+    1 3000+6000 test
+    1 9000+500 teardown
+    "#);
+    let tests =
+        trace["traceEvents"].as_array().unwrap().iter().find(|event| event["name"] == "test").unwrap();
+    assert_eq!([&tests["args"]["command"], &tests["args"]["outcome"]], ["cargo test", "exit code 3"]);
 }
 
 #[test]

@@ -10,6 +10,7 @@
 //!   variables.json  variables of the script as it ended, mode 0600
 //!   values.jsonl    what its steps returned, mode 0600
 //!   sources.json    the recipe and its modules, secrets covered
+//!   report.html     the page about the run
 //!   logs/NAME.log   output of servers and services
 //! ```
 
@@ -226,6 +227,12 @@ impl RunFolder {
     /// When it cannot be written.
     pub fn write_sources(&self, sources: &BTreeMap<Arc<str>, Arc<str>>) -> io::Result<()> {
         self.write(SOURCES, &serde_json::to_vec(sources)?)
+    }
+
+    /// Where the page about the run is, once it is over.
+    #[must_use]
+    pub fn page(&self) -> PathBuf {
+        self.path.join("report.html")
     }
 
     /// The outputs of the run, in full.

@@ -86,6 +86,7 @@ impl Sandbox {
             .env("RECIPE_RUN_DIR", self.scratch.path())
             .env("NO_COLOR", "1")
             .env_remove("RECIPE_TARGET")
+            .env_remove("GITHUB_ACTIONS")
             .env_remove("RUST_BACKTRACE")
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());

@@ -83,7 +83,7 @@ test("a click on a step shows all about it", () =>
     ]) {
       assert(text.includes(part), `${part} in ${text}`);
     }
-    assert.match(await details(page).locator("mark").innerText(), /^sh\("sleep 0.4/);
+    assert.match(await details(page).locator("mark").innerText(), /^sh\("sleep 0.9/);
     await row(page, /short.*sh echo/).click();
     assert.match(await details(page).innerText(), /later would have delayed nothing/);
     await details(page).getByRole("button", { name: "short" }).click();

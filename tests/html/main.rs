@@ -16,7 +16,7 @@ const GOOD: &str = r#"
 let notes = start("notes", || sh("sleep 0.3; echo notes"));
 step("1 prepare", || sh("echo '<script>hostile()</script>'"));
 step("2 side by side", || parallel(#{
-    long: || sh("sleep 0.4; for i in 1 2 3; do echo line $i; done"),
+    long: || sh("sleep 0.9; for i in 1 2 3; do echo line $i; done"),
     short: || sh("echo short"),
 }));
 step("3 finish", || notes.join());
@@ -24,10 +24,12 @@ log("all is </script> well");
 output(#{ url: "http://127.0.0.1:8080/?a=<b>" });
 "#;
 
+/// The one does not fail before the other has begun, or there would be nothing
+/// that was cancelled.
 const FAILED: &str = r#"
 parallel(#{
-    broken: || sh("echo 'FATAL: <img src=x onerror=hostile()>'; exit 3"),
-    patient: || sh("sleep 60"),
+    broken: || sh("until [ -e begun ]; do sleep 0.01; done; echo 'FATAL: <img src=x onerror=hostile()>'; exit 3"),
+    patient: || sh("touch begun; sleep 60"),
 });
 "#;
 

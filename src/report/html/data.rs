@@ -12,7 +12,10 @@ use crate::report::line::{clean, clip, label};
 use crate::report::model::{Model, Progress, Step};
 use crate::report::slack::slack_ms;
 use crate::report::summary::rounded;
-use crate::run::event::{CacheUse, Level, SourcePosition, StepKind};
+use crate::report::tested::Tested;
+use crate::report::usage::used;
+use crate::report::what_if::what_if;
+use crate::run::event::{CacheUse, Level, SourcePosition, StepKind, TestResults};
 use crate::run::{Event, EventKind, Outcome, StepId};
 
 /// Last lines of output of a step that failed. Others have the model's.
@@ -38,6 +41,14 @@ pub(super) struct Data<'m> {
     setup_ms: f64,
     teardown_ms: f64,
     sequential_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tested: Option<TestData<'m>>,
+    /// Conditions, and the set-up under each.
+    what_if: Vec<(String, f64)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used: Option<String>,
+    /// Busy processors as a share, and bytes of memory in use, over time.
+    machine: Vec<(f64, f64, u64)>,
     /// The critical path; a segment without a step is the script's own time.
     path: Vec<(Option<StepId>, f64, f64)>,
     steps: Vec<StepData<'m>>,
@@ -81,6 +92,16 @@ struct StepData<'m> {
 }
 
 #[derive(Serialize)]
+struct TestData<'m> {
+    command: String,
+    outcome: Option<Outcome>,
+    /// `41 passed, 1 failed`.
+    told: String,
+    ms: Option<f64>,
+    results: Option<&'m TestResults>,
+}
+
+#[derive(Serialize)]
 struct MessageData<'m> {
     ms: f64,
     level: Level,
@@ -111,19 +132,42 @@ impl<'m> Data<'m> {
             target: &model.target,
             sequential: model.sequential,
             began: events.first().map(|event| event.at),
-            outcome: model.outcome(),
+            outcome: model.setup_outcome(),
             cancelled: model.cancelled.map(|reason| reason.to_string()),
             error: finished.and_then(|finished| finished.error.as_deref()),
             up: finished.is_some_and(|finished| finished.up),
             setup_ms: rounded(model.setup_ms()),
             teardown_ms: rounded(finished.map_or(0.0, |finished| finished.teardown_ms)),
             sequential_ms: rounded(sequential_ms(model)),
+            tested: model.tested.as_ref().map(TestData::new),
+            what_if: what_if(model).into_iter().map(|it| (it.condition, rounded(it.setup_ms))).collect(),
+            used: used(model),
+            machine: events.iter().filter_map(sampled).collect(),
             path: path.segments.iter().map(|s| (s.step, rounded(s.from_ms), rounded(s.to_ms))).collect(),
             steps: model.steps.values().map(step).collect(),
             outputs: &model.outputs,
             messages: model.messages.iter().map(message).collect(),
             sources,
         }
+    }
+}
+
+impl<'m> TestData<'m> {
+    fn new(tested: &'m Tested) -> Self {
+        Self {
+            command: clean(&tested.command.join(" ")),
+            outcome: tested.outcome(),
+            told: tested.told(),
+            ms: tested.took().map(rounded),
+            results: tested.results.as_ref(),
+        }
+    }
+}
+
+fn sampled(event: &Event) -> Option<(f64, f64, u64)> {
+    match event.kind {
+        EventKind::MachineSampled { cpu, memory_bytes, .. } => Some((rounded(event.ms), cpu, memory_bytes)),
+        _ => None,
     }
 }
 

@@ -104,6 +104,7 @@ function build(run) {
         ),
         details.panel,
       ),
+      machine(run),
       el("div", { class: "cards" }, outputs(run), messages(run)),
       Object.entries(run.sources).map(([file, text]) => recipeText(run, view, file, text)),
     ),

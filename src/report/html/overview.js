@@ -46,6 +46,14 @@ function header(run) {
       el("code", {}, run.recipe),
       ` on ${[run.target, ...notes.filter(Boolean)].join(", ")}`,
     ),
+    run.tested &&
+      el(
+        "p",
+        { class: `tests ${run.tested.outcome ?? "unfinished"}` },
+        sign(run.tested),
+        el("span", {}, ` Tests: ${run.tested.told} `),
+        el("code", {}, run.tested.command),
+      ),
     run.error &&
       el(
         "pre",
@@ -66,6 +74,7 @@ function figures(run) {
     figure("Set-up", duration(run.setup_ms)),
     run.isComparable && figure("One after the other", duration(run.sequential_ms)),
     run.isComparable && figure("Speed-up", `${ratio.toFixed(1)} ×`),
+    run.tested && figure("Tests", run.tested.ms === null ? "–" : duration(run.tested.ms), run.tested.told),
     run.teardown_ms > 0 && figure("Teardown", duration(run.teardown_ms)),
     figure(
       "Steps",
@@ -179,6 +188,47 @@ function criticalPath(run, view) {
     ),
     el("p", { class: "note" }, rest.filter(Boolean).join(", ")),
     beside.length > 0 && [el("h3", {}, "Nearest to it"), el("ol", { class: "beside" }, beside)],
+    whatIf(run),
+  );
+}
+
+/** How long the set-up would have taken under conditions that can be met. */
+function whatIf(run) {
+  if (run.what_if.length === 0) return null;
+  const line = ([condition, ms]) =>
+    el("li", {}, el("span", {}, condition), el("span", { class: "number" }, duration(ms)));
+  return [el("h3", {}, "What it could take"), el("ul", { class: "what-if" }, run.what_if.map(line))];
+}
+
+/** How busy the machine was: two areas over the time of the run. */
+function machine(run) {
+  if (run.machine.length < 2) return null;
+  const moments = run.machine.map(([ms]) => ms);
+  const [first, last] = [moments[0], moments.at(-1)];
+  const memory = run.machine.map(([, , bytes]) => bytes);
+  const [least, most] = [Math.min(...memory), Math.max(...memory)];
+  const area = (name, share) => {
+    const corner = (at) => `${((at[0] - first) / (last - first)) * 100}% ${100 - 100 * share(at)}%`;
+    const corners = ["0% 100%", ...run.machine.map(corner), "100% 100%"];
+    return el("i", { class: name, style: { "clip-path": `polygon(${corners.join(", ")})` } });
+  };
+  return el(
+    "section",
+    { class: "card machine", "aria-label": "Machine" },
+    el("h2", {}, "Machine"),
+    el(
+      "div",
+      { class: "areas", role: "img", "aria-label": run.used ?? "" },
+      area("memory", ([, , bytes]) => (bytes - least) / (most - least || 1)),
+      area("cpu", ([, cpu]) => cpu),
+    ),
+    el(
+      "p",
+      { class: "legend" },
+      el("span", { class: "cpu" }, "processors"),
+      el("span", { class: "memory" }, "memory beyond what was in use before"),
+    ),
+    run.used && el("p", { class: "note" }, run.used),
   );
 }
 
