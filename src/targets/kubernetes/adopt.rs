@@ -23,10 +23,16 @@ pub(super) struct Own {
 
 impl Kubernetes {
     pub(super) async fn open(&self, kept: &Kept) -> Result<Arc<dyn Workload>, Failure> {
-        let (own, probe): (_, fn(&Kept, &Own) -> Result<Probe, Failure>) = match kept {
-            Kept::Postgres { own, .. } => (own, postgres),
-            Kept::Redis { own, .. } => (own, redis),
-            Kept::Service { own, .. } => (own, service),
+        let (own, probe) = match kept {
+            Kept::Postgres { host, user, password, database, own, .. } => {
+                let mut config = tokio_postgres::Config::new();
+                config.host(&host.host).port(host.port).user(user).password(password).dbname(database);
+                (own, Probe::Postgres(Box::new(config)))
+            }
+            Kept::Redis { host, password, own, .. } => {
+                (own, Probe::Redis(probe::redis_client(host, password)?))
+            }
+            Kept::Service { host, own, .. } => (own, Probe::of_service(host.as_ref(), own["path"].as_str())),
             Kept::Cluster { .. } | Kept::Image { .. } => {
                 return Err(Failure::new(Kind::Bug, "a cluster or image is no workload"));
             }
@@ -35,7 +41,6 @@ impl Kubernetes {
         let own: Own = serde_json::from_value(own.clone()).map_err(|error| {
             Failure::new(Kind::Io, format!("the record of `{name}` cannot be read")).cause(error)
         })?;
-        let probe = probe(kept, &own)?;
         let forward = self.adopted_forward(name).await?;
         let site = self.rejoin(own).await?;
         Ok(Arc::new(Deployment { site, name: name.to_owned(), probe, forward }))
@@ -65,23 +70,6 @@ impl Kubernetes {
         Ok(adopted
             .map(|running| SupervisedProcess::adopted(&process, self.run.folder.log(&process), running)))
     }
-}
-
-fn postgres(kept: &Kept, _own: &Own) -> Result<Probe, Failure> {
-    let Kept::Postgres { host, user, password, database, .. } = kept else { return Ok(Probe::None) };
-    let mut config = tokio_postgres::Config::new();
-    config.host(&host.host).port(host.port).user(user).password(password).dbname(database);
-    Ok(Probe::Postgres(Box::new(config)))
-}
-
-fn redis(kept: &Kept, _own: &Own) -> Result<Probe, Failure> {
-    let Kept::Redis { host, password, .. } = kept else { return Ok(Probe::None) };
-    Ok(Probe::Redis(probe::redis_client(host, password)?))
-}
-
-fn service(kept: &Kept, own: &Own) -> Result<Probe, Failure> {
-    let Kept::Service { host, .. } = kept else { return Ok(Probe::None) };
-    Ok(Probe::of_service(host.as_ref(), own.path.as_deref()))
 }
 
 impl Probe {

@@ -17,14 +17,14 @@ use crate::targets::{Belongings, ClusterRequest, Image, ImageRequest};
 /// A context of the user's kubeconfig.
 pub(super) struct Context {
     run: Arc<Belongings>,
-    context: String,
+    name: String,
     registry: Option<String>,
     engine: OnceCell<Engine>,
 }
 
 impl Context {
     pub(super) fn new(run: Arc<Belongings>, context: String, registry: Option<String>) -> Self {
-        Self { run, context, registry, engine: OnceCell::new() }
+        Self { run, name: context, registry, engine: OnceCell::new() }
     }
 
     async fn engine(&self) -> Result<&Engine, Failure> {
@@ -40,14 +40,14 @@ impl Provider for Context {
                 crate::run::event::Level::Info,
                 format!(
                     "the cluster of `{}` is as it is: options of create_cluster for nodes mean nothing",
-                    self.context
+                    self.name
                 ),
             );
         }
-        let access = Access { kubeconfig: None, context: Some(self.context.clone()) };
+        let access = Access { kubeconfig: None, context: Some(self.name.clone()) };
         let name = request.namespace.as_deref().unwrap_or(&request.name);
         let namespace = own_name(name, &self.run.folder.id);
-        step.waiting(format!("the cluster of `{}` to say what may be done", self.context));
+        step.waiting(format!("the cluster of `{}` to say what may be done", self.name));
         access::check(&access.connect().await?, &namespace).await?;
         Ok(Made { access, namespace, nodes: Vec::new(), is_shared: true })
     }
@@ -68,7 +68,7 @@ impl Provider for Context {
                 Kind::Usage,
                 format!(
                     "there is no registry to push {} to, from which `{}` could pull it",
-                    image.name, self.context
+                    image.name, self.name
                 ),
             )
             .hint("name one by --registry HOST/PATH, or by `registry` in recipe.toml"));
