@@ -26,6 +26,8 @@ pub struct ClusterRequest {
     pub mounts: BTreeMap<String, String>,
     /// Patches of kubeadm's configuration, in YAML.
     pub patches: Vec<String>,
+    /// Images that will be deployed, to be fetched while the cluster is made.
+    pub images: Vec<String>,
     /// Whether a cluster of this name that is there may serve, and stays.
     pub reuse: bool,
     /// How long it may take.

@@ -49,6 +49,7 @@ mod tests {
             ports: BTreeMap::from([(30080, 8080)]),
             mounts: BTreeMap::from([("/data".to_owned(), "/srv".to_owned())]),
             patches: Vec::new(),
+            images: Vec::new(),
             reuse: false,
             timeout: Duration::ZERO,
         };

@@ -122,7 +122,11 @@ impl Provider for Kind {
                 "use at most {LONGEST_NAME} characters: the names of nodes are made from it"
             )));
         }
-        let (_, cli) = self.tools().await?;
+        let (engine, cli) = self.tools().await?;
+        for image in &request.images {
+            // Goes on by itself; who loads the image waits for it.
+            engine.prepare(step, image);
+        }
         if request.reuse {
             self.create_shared(step, cli, request).await
         } else {
