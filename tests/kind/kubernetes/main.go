@@ -1,6 +1,7 @@
 // Every program of a Kubernetes node in one binary, which does what it is called.
 //
-// Apart, they would be linked nine times, and fill an image with 700 MB of much the same packages. Only the program asked for is constructed: constructing one registers its flags.
+// Apart, they would be linked nine times, and fill an image with 700 MB of much the same packages.
+// Only the program asked for is constructed: constructing one registers its flags.
 package main
 
 import (
