@@ -147,7 +147,7 @@ async fn doomed<W: Workload>(space: &Space, name: &str, doom: Doom) -> Failure {
     if let Some((pod, container)) = log_of {
         evidence.extend(log(space, &pod, &container).await);
     }
-    let failure = Failure::new(kind, format!("{} `{name}` will never be ready: {what}", W::KIND));
+    let failure = Failure::new(kind, format!("{} `{name}` will never be {}: {what}", W::KIND, W::GOAL));
     let failure = failure.evidence(evidence);
     match hint {
         Some(hint) => failure.hint(hint),
@@ -175,7 +175,7 @@ async fn late<W: Workload>(
             evidence.extend(log(space, &pod.name_any(), &container.name).await);
         }
     }
-    let state = format!("{} `{name}` was not ready within {}", W::KIND, show(timeout));
+    let state = format!("{} `{name}` was not {} within {}", W::KIND, W::GOAL, show(timeout));
     Failure::new(Kind::Timeout, format!("{state}: it was waiting for {what}"))
         .hint("the option `timeout` gives it more time")
         .evidence(evidence)

@@ -74,7 +74,7 @@ impl Bundle {
     /// Writes an object as YAML, without secrets and bookkeeping.
     pub(super) fn describe<K: Resource<DynamicType = ()> + Serialize + Clone>(&self, name: &str, object: &K) {
         let mut object = object.clone();
-        object.managed_fields_mut().clear();
+        object.meta_mut().managed_fields = None;
         object.annotations_mut().remove(LAST_APPLIED);
         let yaml = serde_json::to_value(&object).map_err(|error| error.to_string()).and_then(|mut value| {
             // Before it is YAML, which would break up long lines and escape.

@@ -11,6 +11,10 @@ use super::told::Told;
 use super::verdict::{Doom, Verdict};
 use crate::run::Kind;
 
+/// Seconds after which the kubelet has looked anew for what was missing, and
+/// not only come by a second time.
+const AGAIN: i64 = 5;
+
 /// A container of a pod, and what is known of it.
 pub(super) struct Contained<'a> {
     /// Its pod.
@@ -110,11 +114,12 @@ impl Contained<'_> {
     }
 
     /// A ConfigMap, Secret or key that is not there, a user that it may not run
-    /// as. Final when the kubelet has said it twice, some ten seconds apart.
+    /// as. The kubelet says so twice at once, and again some ten seconds later.
     fn misconfigured(&self, said: &str) -> Verdict {
         // Comes into every new namespace by itself.
         let comes_late = said.contains("\"kube-root-ca.crt\" not found");
-        if comes_late || self.failed_with(said) < 2 {
+        let failures = self.failures(said);
+        if comes_late || failures.times() < 2 || failures.seconds() < AGAIN {
             return Verdict::Waiting(format!("{self} to start; last: {said}"));
         }
         let kind = if said.contains("not found") || said.contains("couldn't find") {
@@ -133,16 +138,16 @@ impl Contained<'_> {
         // The runtime is still busy with an earlier try.
         let is_busy =
             ["reserved", "deadline exceeded", "DeadlineExceeded"].iter().any(|busy| said.contains(busy));
-        if is_busy || self.failed_with(said) < 2 {
+        if is_busy || self.failures(said).times() < 2 {
             return Verdict::Waiting(format!("{self} to be created; last: {said}"));
         }
         let hint = "change the manifest or the image as the message says";
         self.doomed(Kind::Kubernetes, format!("{self} cannot be created: {}", last_cause(said)), hint, said)
     }
 
-    fn failed_with(&self, said: &str) -> i32 {
+    fn failures(&self, said: &str) -> Told<'_> {
         let error = format!("Error: {said}");
-        self.told.of("Failed", |message| message == error).times()
+        self.told.of("Failed", |message| message == error)
     }
 
     fn not_executable(&self, said: &str) -> Verdict {

@@ -85,8 +85,7 @@ fn resources(pod: &PodSpec, node: &Node) -> Option<String> {
         // A device of a name with a slash may be announced later.
         let has = amount(allocatable.get(&name)?)?;
         let missing = wanted > has;
-        missing.then(|| {
-            format!("has {} of {name}, the pod asks for {}", shown(&name, has), shown(&name, wanted))
+        missing.then(|| format!("has {}, the pod asks for {}", shown(&name, has), shown(&name, wanted)))
         })
     })
 }
@@ -142,11 +141,12 @@ fn amount(quantity: &Quantity) -> Option<f64> {
     Some(number.parse::<f64>().ok()? * factor)
 }
 
+/// `2 CPUs`, `512 MiB of memory`, `3 example.com/gpu`.
 fn shown(name: &str, amount: f64) -> String {
     match name {
-        "cpu" => format!("{amount}"),
-        "memory" | "ephemeral-storage" => format!("{:.0} MiB", amount / 1_048_576.0),
-        _ => format!("{amount:.0}"),
+        "cpu" => format!("{amount} CPUs"),
+        "memory" | "ephemeral-storage" => format!("{:.0} MiB of {name}", amount / 1_048_576.0),
+        _ => format!("{amount:.0} {name}"),
     }
 }
 

@@ -36,7 +36,7 @@ struct Refusal {
 }
 
 /// For what may still come into being beside the workload.
-const SOON: (i32, i64) = (2, 1);
+const SOON: (i32, i64) = (2, 2);
 /// For what must be let go by something else.
 const LATER: (i32, i64) = (2, 5);
 /// For rules.

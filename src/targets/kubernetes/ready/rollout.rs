@@ -41,6 +41,8 @@ pub(super) trait Workload:
 {
     /// Its kind, as manifests name it.
     const KIND: &'static str;
+    /// What it is to be.
+    const GOAL: &'static str = "ready";
 
     /// Selects its pods.
     fn selector(&self) -> Option<LabelSelector>;
@@ -227,6 +229,7 @@ impl Workload for DaemonSet {
 
 impl Workload for Job {
     const KIND: &'static str = "Job";
+    const GOAL: &'static str = "complete";
 
     fn selector(&self) -> Option<LabelSelector> {
         self.spec.as_ref()?.selector.clone()
