@@ -5,7 +5,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 # Where cargo puts what it builds.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: run test test-html lint bench clean
+.PHONY: run test test-e2e test-html test-kind kind-images lint bench bench-kind clean
 
 ## Install what is missing, build, and set up the DataStorage environment.
 run:
@@ -18,11 +18,28 @@ test:
 	.ci/setup tests
 	.ci/test
 
+## The service of this repository end to end, in the environment of its recipe.
+test-e2e:
+	.ci/setup tests
+	cargo build --quiet --bin recipe --example datastorage
+	cargo test --quiet --test e2e --no-run
+	$(TARGET)/debug/recipe test recipes/datastorage.rhai --set profile=dev --results $(TARGET)/e2e.xml \
+		-- cargo test --quiet --test e2e -- --junit $(TARGET)/e2e.xml
+
 ## The HTML report in a browser. Needs npm and Chromium (CHROMIUM=PATH, else /usr/bin/chromium).
 test-html:
 	.ci/setup browser
 	npm ci --silent --prefix tests/html
 	cargo test --test html -- --ignored
+
+## The targets kind and kube on a real cluster. See tests/kind/README.md.
+test-kind: kind-images
+	.ci/setup tests
+	.ci/test-kind
+
+## The images of the kind target's tests, in the Docker engine. See tests/kind/README.md.
+kind-images:
+	tests/kind/build
 
 ## What CI refuses.
 lint:
@@ -34,6 +51,12 @@ bench:
 	.ci/setup tests
 	cargo bench --bench setup
 	cargo bench --bench cost
+
+## Measure the kind target: against a reference script, and loads of images against kind's.
+bench-kind: kind-images
+	.ci/setup tests
+	.ci/with-kind benches/kind/run.sh
+	.ci/with-kind cargo bench --bench load
 
 clean:
 	cargo clean

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::engine::ArgValueCompleter;
 
+pub use measure::{BenchArgs, TestArgs};
+pub use tools::{CompletionsArgs, DoctorArgs, InitArgs, LockArgs, ManArgs, Need, Shell};
+
 use crate::commands::shell;
 
+mod measure;
 mod tools;
-
-pub use tools::{CompletionsArgs, DoctorArgs, InitArgs, LockArgs, ManArgs, Need, Shell};
 
 const MORE_HELP: &str = "\
 Exit codes:
@@ -50,7 +52,18 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Set up the environment that a recipe describes, and leave it up
-    Run(RunArgs),
+    Run(UpArgs),
+    /// Set up, test with a command, and take down
+    ///
+    /// The command has the terminal, and the outputs of the recipe as environment variables, named as
+    /// `recipe env` names them. Its exit code is that of recipe. Ctrl-C reaches the command; then the
+    /// environment is taken down.
+    Test(TestArgs),
+    /// Measure a set-up: branches one after the other against side by side
+    ///
+    /// The ways take turns, so that noise of the machine meets all of them; each run starts from nothing
+    /// and is taken down. Where results of earlier runs are kept, runs that use them are measured, too.
+    Bench(BenchArgs),
     /// Show what a run would do, and how long it would take, without doing it
     Plan(PlanArgs),
     /// Write and run a recipe entry by entry, or look into an environment
@@ -88,6 +101,12 @@ pub enum Command {
     Man(ManArgs),
     /// Print the JSON schema of recipe.toml, for editors
     Schema,
+    /// A port-forward of a run
+    #[command(name = "__forward", hide = true)]
+    Forward {
+        /// The file that says what to forward.
+        file: PathBuf,
+    },
     /// The supervisor of a run
     #[command(name = "__supervise", hide = true)]
     Supervise {
@@ -98,17 +117,28 @@ pub enum Command {
 
 /// `recipe run`.
 #[derive(Debug, Args)]
+pub struct UpArgs {
+    /// What every run takes.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Take the environment down at the end
+    #[arg(long)]
+    pub rm: bool,
+}
+
+/// A run, whatever it is for.
+#[derive(Debug, Clone, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct RunArgs {
     /// The recipe, a .rhai file; with --help its parameters are listed
     #[arg(add = ArgValueCompleter::new(shell::recipes))]
     pub recipe: PathBuf,
-    /// Take the environment down at the end
-    #[arg(long)]
-    pub rm: bool,
-    /// Where to set up: local
+    /// Where to set up: local, kind or kube:CONTEXT
     #[arg(long, env = "RECIPE_TARGET", value_name = "TARGET")]
     pub target: Option<String>,
+    /// Where images for kube:CONTEXT are pushed to and pulled from
+    #[arg(long, env = "RECIPE_REGISTRY", value_name = "HOST/PATH")]
+    pub registry: Option<String>,
     /// Set a parameter of the recipe
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = key_value, add = ArgValueCompleter::new(shell::params))]
     pub set: Vec<(String, String)>,
@@ -118,7 +148,7 @@ pub struct RunArgs {
     /// Run branches one after the other, for comparison
     #[arg(long)]
     pub sequential: bool,
-    /// What to leave up: `on-failure` a failed set-up, `always` also with --rm
+    /// What to leave up: `on-failure` what failed to set up or to pass its tests, `always` everything
     #[arg(long, value_enum, default_value_t = Keep::Never, value_name = "WHEN")]
     pub keep: Keep,
     /// Fail when the set-up takes longer, such as 90s or 5m

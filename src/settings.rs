@@ -8,9 +8,7 @@ use serde_json::Value;
 
 use crate::primitives::Parameter;
 use crate::run::{Failure, Kind};
-
-/// Names this version can set up on.
-const TARGETS: [&str; 1] = ["local"];
+use crate::targets::{TARGETS, is_target};
 
 /// The project's `recipe.toml`, beside or above its recipes.
 #[derive(Debug, Default, Deserialize)]
@@ -18,6 +16,8 @@ const TARGETS: [&str; 1] = ["local"];
 struct ProjectFile {
     /// The target when nothing else says.
     target: Option<String>,
+    /// Where images for `kube:CONTEXT` are pushed to, when nothing else says.
+    registry: Option<String>,
     /// Read where modules are looked for.
     #[serde(rename = "path")]
     _path: Option<toml::Value>,
@@ -39,6 +39,7 @@ pub fn schema() -> Value {
         "additionalProperties": false,
         "properties": {
             "target": text("the target when nothing else says: `local`, `kind` or `kube:CONTEXT`"),
+            "registry": text("where images for `kube:CONTEXT` are pushed to, when nothing else says"),
             "path": {
                 "type": "array", "items": { "type": "string" },
                 "description": "folders that modules are looked for in, after that of the importing file; RECIPE_PATH wins",
@@ -71,11 +72,19 @@ pub fn schema() -> Value {
 pub fn target(given: Option<&str>, workspace: &Path) -> Result<String, Failure> {
     let project = project_file(workspace)?;
     let target = given.map(str::to_owned).or(project.target).unwrap_or_else(|| "local".to_owned());
-    if TARGETS.contains(&target.as_str()) {
+    if is_target(&target) {
         return Ok(target);
     }
     Err(Failure::new(Kind::TargetUnusable, format!("this version cannot set up on the target `{target}`"))
         .hint(format!("it can set up on: {}", TARGETS.join(", "))))
+}
+
+/// The registry that images for a cluster that is there are pushed to.
+///
+/// # Errors
+/// When `recipe.toml` is wrong.
+pub fn registry(given: Option<&str>, workspace: &Path) -> Result<Option<String>, Failure> {
+    Ok(given.map(str::to_owned).or(project_file(workspace)?.registry))
 }
 
 fn project_file(workspace: &Path) -> Result<ProjectFile, Failure> {

@@ -17,7 +17,7 @@ const LAYERS: [(&str, &[&str]); 7] = [
 ];
 
 /// Outside crates and the one place that may use them.
-const HOMES: [(&str, &str); 11] = [
+const HOMES: &[(&str, &str)] = &[
     ("rhai::", "src/script src/primitives src/commands/session.rs src/lib.rs"),
     ("tokio_postgres::", "src/migrate src/targets src/primitives/database.rs"),
     ("clap::", "src/cli.rs src/cli src/commands/mod.rs src/commands/shell.rs"),
@@ -25,10 +25,19 @@ const HOMES: [(&str, &str); 11] = [
     ("reqwest::", "src/targets/http.rs src/primitives/web.rs"),
     ("strsim::", "src/script/suggest.rs"),
     ("quick_junit::", "src/report/junit.rs"),
+    ("quick_xml::", "src/report/results.rs"),
+    ("glob::", "src/report/results.rs"),
     ("chrono::", "src/report/junit.rs"),
     ("rustyline::", "src/commands/repl"),
     ("clap_complete::", "src/cli.rs src/commands/shell.rs"),
     ("clap_mangen::", "src/commands/shell.rs"),
+    ("bollard::", "src/targets/engine"),
+    ("tar::", "src/targets/engine"),
+    ("sha2::", "src/targets/engine"),
+    ("regex::", "src/targets/engine"),
+    ("kube::", "src/targets/kubernetes"),
+    ("k8s_openapi::", "src/targets/kubernetes"),
+    ("minijinja::", "src/targets/kubernetes/template.rs"),
 ];
 
 fn root() -> &'static Path {

@@ -1,6 +1,6 @@
 //! `recipe env`.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Done, environment, terminal};
 use crate::cli::{Output, RunName};
@@ -12,13 +12,24 @@ pub(super) fn env(args: &RunName) -> Done {
     match args.output {
         Output::Json => terminal::print_json(&outputs)?,
         Output::Text => {
-            let lines = outputs
-                .iter()
-                .map(|(name, value)| format!("export {}={}\n", variable(name), quote(&text(value))));
+            let lines = variables(&outputs).map(|(name, value)| format!("export {name}={}\n", quote(&value)));
             terminal::print(&lines.collect::<String>())?;
         }
     }
     Ok(exit::DONE)
+}
+
+/// The outputs as environment variables.
+pub(super) fn variables(outputs: &Map<String, Value>) -> impl Iterator<Item = (String, String)> {
+    outputs.iter().map(|(name, value)| (variable(name), text(value)))
+}
+
+/// The outputs as a file that shells, container engines and libraries read:
+/// quotes, which not all of them take away, only where there is need.
+pub(super) fn file(outputs: &Map<String, Value>) -> String {
+    let plain = |value: &str| value.chars().all(|c| c.is_ascii_alphanumeric() || "_-+=@%:,./?".contains(c));
+    let word = |value: String| if plain(&value) { value } else { quote(&value) };
+    variables(outputs).map(|(name, value)| format!("{name}={}\n", word(value))).collect()
 }
 
 /// An output's name as that of an environment variable: `DATABASE_URL`.
@@ -46,5 +57,8 @@ mod tests {
         assert_eq!(variable("database-url"), "DATABASE_URL");
         assert_eq!(variable("2nd"), "_2ND");
         assert_eq!(quote("it's $x"), r"'it'\''s $x'");
+        let outputs = serde_json::json!({"url": "http://[::1]:80/?a=b", "port": 80, "greeting": "it's"});
+        let expected = "GREETING='it'\\''s'\nPORT=80\nURL='http://[::1]:80/?a=b'\n";
+        assert_eq!(file(outputs.as_object().unwrap()), expected);
     }
 }

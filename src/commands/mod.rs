@@ -1,5 +1,6 @@
 //! The subcommands, a file each.
 
+mod bench;
 mod check;
 mod clear;
 mod doc;
@@ -24,6 +25,7 @@ mod stage;
 mod status;
 mod stop;
 mod terminal;
+mod test;
 
 use std::process::ExitCode;
 
@@ -54,7 +56,12 @@ pub fn main() -> ExitCode {
     log();
     let result = match cli.command {
         Command::Supervise { run_dir } => return crate::supervise::run_shim(&run_dir),
+        Command::Forward { file } => {
+            block_on(crate::targets::kubernetes::run_forward(&file)).map(|never| match never {})
+        }
         Command::Run(args) => run::run(&args),
+        Command::Test(args) => test::test(&args),
+        Command::Bench(args) => bench::bench(&args),
         Command::Plan(args) => plan::plan_run(&args),
         Command::Repl(args) => repl::repl(&args),
         Command::Down(args) => down::down(&args),

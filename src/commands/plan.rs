@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Done, terminal};
 use crate::cli::{Output, PlanArgs};
 use crate::primitives::{TABLE, declared_params};
-use crate::report::{History, Model, RUNS, SharedModel, plan, plan_json, read};
+use crate::report::{Durations, Model, RUNS, SharedModel, plan, plan_json, read};
 use crate::run::child::Children;
 use crate::run::event::{EventKind, SCHEMA};
 use crate::run::{Dispatcher, Failure, Kind, RunFolder, Secrets};
@@ -77,7 +77,7 @@ pub(super) fn plan_run(args: &PlanArgs) -> Done {
     show(args.output, &model.take(), &history(&recipe, &target)?, &told.ends())
 }
 
-fn show(output: Output, model: &Model, history: &History, ends: &[End]) -> Done {
+fn show(output: Output, model: &Model, history: &Durations, ends: &[End]) -> Done {
     match output {
         Output::Json => {
             let mut json = plan_json(model, history);
@@ -103,8 +103,8 @@ fn show(output: Output, model: &Model, history: &History, ends: &[End]) -> Done 
 }
 
 /// The newest runs of this recipe on this target that came to their end.
-fn history(recipe: &str, target: &str) -> Result<History, Failure> {
-    let mut history = History::default();
+fn history(recipe: &str, target: &str) -> Result<Durations, Failure> {
+    let mut history = Durations::default();
     let same = RunFolder::all()?
         .into_iter()
         .filter(|(_, facts)| facts.recipe == recipe && facts.target == target)

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use jiff::Timestamp;
+
 use super::export::Exports;
-use super::session::{Ended, Session};
-use super::{Done, terminal};
-use crate::cli::{Output, RunArgs};
+use super::session::{Ended, Purpose, Session};
+use super::{Done, bench, terminal};
+use crate::cli::{Output, RunArgs, UpArgs};
 use crate::primitives::{TABLE, declared_params};
-use crate::report::{Summary, timeline};
-use crate::run::Failure;
+use crate::report::{Entry, History, Summary, Totals, timeline};
 use crate::run::event::{CancelReason, Outcome};
+use crate::run::{Failure, folder};
 use crate::script::call::quieten_panics;
 use crate::script::{Diagnostic, Program, workspace_of};
 use crate::{exit, settings};
@@ -19,8 +21,13 @@ use crate::{exit, settings};
 /// lie where it never comes, or in a `try`; `recipe check` tells all.
 const REFUSED: [&str; 3] = ["unknown", "arity", "option"];
 
-pub(super) fn run(args: &RunArgs) -> Done {
-    let done = set_up(args);
+pub(super) fn run(args: &UpArgs) -> Done {
+    play(&args.run, if args.rm { Purpose::Nothing } else { Purpose::Use })
+}
+
+/// A run from its command line to its exit code.
+pub(super) fn play(args: &RunArgs, purpose: Purpose<'_>) -> Done {
+    let done = set_up(args, purpose);
     if let Err(failure) = &done {
         // Told on standard error by the caller; programs read the other one.
         print_failed(args, &Diagnostic::from(failure.clone()).render(false, 100))?;
@@ -28,11 +35,12 @@ pub(super) fn run(args: &RunArgs) -> Done {
     done
 }
 
-fn set_up(args: &RunArgs) -> Done {
+fn set_up(args: &RunArgs, purpose: Purpose<'_>) -> Done {
     let began = Instant::now();
     quieten_panics();
     let workspace = workspace_of(&args.recipe);
     let target = settings::target(args.target.as_deref(), &workspace)?;
+    let registry = settings::registry(args.registry.as_deref(), &workspace)?;
     let program = match Program::compile(TABLE, &args.recipe) {
         Ok(program) => Arc::new(program),
         Err(diagnostic) => return refuse(args, &[*diagnostic]),
@@ -47,14 +55,46 @@ fn set_up(args: &RunArgs) -> Done {
     let exports = Exports::open(args)?;
 
     let runtime = super::runtime()?;
-    let session =
-        Session { args, began, workspace, target, params, program, runtime: runtime.handle().clone() };
+    let session = Session {
+        args,
+        purpose,
+        began,
+        workspace,
+        target,
+        registry,
+        params,
+        program,
+        runtime: runtime.handle().clone(),
+    };
     let ended = runtime.block_on(session.run())?;
     // Work that a cancelled branch left behind must not hold the process up.
     runtime.shutdown_background();
     exports.write(&ended.folder.events());
+    remember(args, &ended);
     report(args, &ended)?;
+    if matches!(purpose, Purpose::Test(_)) && ended.test_code.is_none() {
+        anstream::eprintln!("\n  the tests were not run");
+    }
     Ok(code(&ended))
+}
+
+/// Adds the run to the history, which is only for comparison.
+fn remember(args: &RunArgs, ended: &Ended) {
+    let model = &ended.model;
+    let entry = Entry {
+        at: Timestamp::now(),
+        run_id: model.run_id.clone(),
+        recipe: bench::absolute(&args.recipe),
+        target: model.target.clone(),
+        sequential: args.sequential,
+        fresh: args.no_cache,
+        outcome: model.setup_outcome(),
+        totals: Totals::of(model),
+    };
+    let history = folder::history().map(History::at);
+    if let Some(Err(error)) = history.ok().map(|history| history.append(&entry)) {
+        tracing::warn!(%error, "the run is not in the history");
+    }
 }
 
 /// A recipe that is wrong before it runs.
@@ -99,13 +139,16 @@ fn report(args: &RunArgs, ended: &Ended) -> Result<(), Failure> {
 /// What is up now, how to reach it and how to take it down.
 fn describe(ended: &Ended) {
     let id = &ended.folder.id;
-    if ended.reason.is_some() || ended.error.is_some() {
+    if ended.reason.is_some() || ended.has_failed() {
         anstream::eprintln!("\n  records and logs: {}", ended.folder.path.display());
+        if let Some(diagnostics) = &ended.diagnostics {
+            anstream::eprintln!("  diagnostics:      {}", diagnostics.display());
+        }
     }
     if !ended.up {
         return;
     }
-    let word = if ended.error.is_some() { "was kept" } else { "is up" };
+    let word = if ended.has_failed() { "was kept" } else { "is up" };
     anstream::eprintln!("\n  {id} {word}");
     let width = ended.outputs.keys().map(String::len).max().unwrap_or_default();
     for (name, value) in &ended.outputs {
@@ -115,6 +158,9 @@ fn describe(ended: &Ended) {
     if !ended.outputs.is_empty() {
         anstream::eprintln!("  as environment variables:  eval \"$(recipe env {id})\"");
     }
+    if ended.has_failed() {
+        anstream::eprintln!("  what its servers wrote:    recipe logs {id}");
+    }
     anstream::eprintln!("  take it down:              recipe down {id}");
 }
 
@@ -122,9 +168,11 @@ fn code(ended: &Ended) -> u8 {
     if let Some(signal) = ended.reason.and_then(CancelReason::signal) {
         return exit::SIGNAL + signal;
     }
-    match &ended.error {
-        Some(error) => exit::of(error.kind),
-        None if ended.left.is_empty() => exit::DONE,
-        None => exit::FAILED,
+    match (&ended.error, ended.test_code) {
+        // A shell knows no other codes.
+        (_, Some(code @ 1..)) => u8::try_from(code).unwrap_or(exit::FAILED),
+        (Some(error), _) => exit::of(error.kind),
+        (None, _) if ended.left.is_empty() => exit::DONE,
+        (None, _) => exit::FAILED,
     }
 }

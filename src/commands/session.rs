@@ -1,9 +1,9 @@
 //! One run from its first event to its last.
 //!
 //! ```text
-//!  stage ──> script runs ──> on_exit ──> children settle ──> detach or teardown
-//!                 ^                                              ^
-//!   first signal, --timeout: cancel        second: kill   third: leave at once
+//!  stage ──> script runs ──> tests ──> on_exit ──> children settle ──> detach or teardown
+//!                 ^                                                        ^
+//!   first signal, --timeout: cancel              second: kill   third: leave at once
 //! ```
 
 use std::collections::BTreeMap;
@@ -20,21 +20,35 @@ use tokio_util::sync::CancellationToken;
 use super::clear::clear;
 use super::stage::{PATIENCE, Setting, Stage};
 use super::stop::Stop;
-use crate::cli::{Keep, RunArgs};
+use super::test;
+use crate::cli::{Keep, RunArgs, TestArgs};
 use crate::report::{Model, ProgressMode, Record, SharedModel, Verbosity, progress};
 use crate::run::child::Children;
 use crate::run::duration::show;
 use crate::run::event::{CancelReason, EventKind, SCHEMA};
 use crate::run::folder::{Facts, State};
-use crate::run::{Dispatcher, Events, Failure, Kind, Outcome, Reporter, RunFolder, Secrets};
+use crate::run::{Dispatcher, Events, Failure, Kind, Outcome, Reporter, RunFolder, Secrets, machine};
 use crate::script::{Diagnostic, Program};
+
+/// What an environment is set up for.
+#[derive(Clone, Copy)]
+pub(super) enum Purpose<'a> {
+    /// To be used by others: it stays up.
+    Use,
+    /// To be taken down at once.
+    Nothing,
+    /// To be tested, and taken down.
+    Test(&'a TestArgs),
+}
 
 /// A run that is about to begin.
 pub(super) struct Session<'a> {
     pub args: &'a RunArgs,
+    pub purpose: Purpose<'a>,
     pub began: Instant,
     pub workspace: PathBuf,
     pub target: String,
+    pub registry: Option<String>,
     pub params: BTreeMap<String, Value>,
     pub program: Arc<Program>,
     pub runtime: Handle,
@@ -50,6 +64,10 @@ pub(super) struct Ended {
     pub reason: Option<CancelReason>,
     /// What went wrong.
     pub error: Option<Diagnostic>,
+    /// Where the state of the target was kept before it was taken down.
+    pub diagnostics: Option<PathBuf>,
+    /// The exit code of the test command, where it came to that.
+    pub test_code: Option<i32>,
     /// What could not be taken down.
     pub left: Vec<Diagnostic>,
     /// Whether the environment is still up.
@@ -76,6 +94,7 @@ impl Session<'_> {
         });
         let mut stop = Stop::listen(events.clone(), Children::default())?;
         let stage = self.setting().stage(&folder, &facts, &events, stop.children()).await;
+        let watching = self.runtime.spawn(machine::watch(events.clone(), facts.scratch.clone()));
         let mut ended = Ended {
             folder,
             model: Model::default(),
@@ -83,6 +102,8 @@ impl Session<'_> {
             secrets,
             reason: None,
             error: None,
+            diagnostics: None,
+            test_code: None,
             left: Vec::new(),
             up: false,
             wall_ms: 0.0,
@@ -98,6 +119,9 @@ impl Session<'_> {
         }
         ended.reason = stop.reason();
         ended.error.iter_mut().chain(&mut ended.left).for_each(|told| told.mask(&ended.secrets));
+        watching.abort();
+        // Nothing follows the last event.
+        let _ = watching.await;
         events.emit(EventKind::RunFinished {
             outcome: ended.outcome(),
             wall_ms: ended.wall_ms,
@@ -114,6 +138,7 @@ impl Session<'_> {
         Setting {
             recipe: &self.args.recipe,
             target: &self.target,
+            registry: self.registry.as_deref(),
             workspace: &self.workspace,
             params: &self.params,
             program: &self.program,
@@ -154,7 +179,16 @@ impl Session<'_> {
         ended.reason = stop.reason();
         ended.wall_ms = events.emit(EventKind::SetupFinished { outcome: ended.outcome() });
 
+        if let (Purpose::Test(args), Outcome::Succeeded) = (self.purpose, ended.outcome()) {
+            let tested = test::run(args, stage, stop, events, &mut ended.test_code).await;
+            ended.error = tested.err().map(Diagnostic::from);
+        }
         let token = CancellationToken::new();
+        if ended.has_failed() || ended.outcome() != Outcome::Succeeded {
+            // Before `on_exit` and teardown, which remove what explains it.
+            let diagnose = token.run_until_cancelled(stage.host.environment.target.diagnose());
+            ended.diagnostics = stop.last_words(&token, PATIENCE, diagnose).await.flatten();
+        }
         let hooks = on_thread(|done| stage.host.run_exit_hooks(token.clone(), done));
         if let Err(error) = stop.last_words(&token, PATIENCE, hooks).await
             && ended.error.is_none()
@@ -167,7 +201,7 @@ impl Session<'_> {
         ended.outputs = stage.host.environment.outputs_json();
         ended.reason = stop.reason();
 
-        ended.up = self.keeps(ended) && stage.has_something_up().await;
+        ended.up = self.keeps(ended) && !stage.up().await.is_empty();
         if ended.up {
             ended.up = self.leave_up(stage, ended).await;
         }
@@ -197,14 +231,14 @@ impl Session<'_> {
     fn keeps(&self, ended: &Ended) -> bool {
         match (ended.outcome(), self.args.keep) {
             (_, Keep::Always) => true,
-            (Outcome::Succeeded, _) => !self.args.rm,
-            (Outcome::Failed, keep) => keep == Keep::OnFailure,
+            (Outcome::Succeeded | Outcome::Failed, Keep::OnFailure) if ended.has_failed() => true,
+            (Outcome::Succeeded, _) => matches!(self.purpose, Purpose::Use),
             _ => false,
         }
     }
 
     async fn leave_up(&self, stage: &Stage, ended: &mut Ended) -> bool {
-        let state = if ended.error.is_some() { State::Kept } else { State::Up };
+        let state = if ended.has_failed() { State::Kept } else { State::Up };
         let detached = stage.leave_up(state).await;
         detached.map_err(|failure| ended.error.get_or_insert_with(|| failure.into())).is_ok()
     }
@@ -240,6 +274,11 @@ async fn take_down(stage: &Stage, events: &Events, ended: &mut Ended) {
 }
 
 impl Ended {
+    /// Whether the set-up failed, or the tests.
+    pub(super) fn has_failed(&self) -> bool {
+        self.error.is_some() || self.test_code.is_some_and(|code| code != 0)
+    }
+
     pub(super) fn outcome(&self) -> Outcome {
         match (&self.error, self.reason) {
             (_, Some(reason)) if reason.is_signal() => Outcome::Cancelled,

@@ -18,7 +18,7 @@ use crate::run::folder::{Facts, State};
 use crate::run::{Events, Failure, Journal, Kind, RunFolder, Secrets, scratch};
 use crate::script::{Environment, Host, Memory, Program};
 use crate::supervise::{ProcessId, Supervisor};
-use crate::targets::local::Local;
+use crate::targets::{self, Belongings};
 
 /// How long `on_exit`, stopping commands, and teardown may each take.
 pub(super) const PATIENCE: Duration = Duration::from_mins(1);
@@ -28,6 +28,8 @@ pub(super) struct Setting<'a> {
     /// The recipe, or what stands for it.
     pub recipe: &'a Path,
     pub target: &'a str,
+    /// Where images for a cluster that is there are pushed to.
+    pub registry: Option<&'a str>,
     pub workspace: &'a Path,
     pub params: &'a BTreeMap<String, Value>,
     pub program: &'a Program,
@@ -41,7 +43,6 @@ pub(super) struct Stage {
     pub facts: Facts,
     pub journal: Journal,
     pub host: Arc<Host>,
-    pub supervisor: Supervisor,
 }
 
 impl Setting<'_> {
@@ -116,17 +117,17 @@ impl Setting<'_> {
     ) -> Stage {
         children.set_guard(environment::guard(&supervisor, &facts.scratch));
         let secrets = events.secrets().clone();
-        let local = Local::new(
-            supervisor.clone(),
-            facts.scratch.clone(),
-            folder.clone(),
-            journal.clone(),
-            children.clone(),
-            secrets.clone(),
-        );
+        let belongings = Belongings {
+            supervisor,
+            scratch: facts.scratch.clone(),
+            folder: folder.clone(),
+            journal: journal.clone(),
+            children: children.clone(),
+            secrets: secrets.clone(),
+        };
         let environment = Arc::new(Environment {
             folder: folder.clone(),
-            target: Arc::new(local),
+            target: targets::open(self.target, self.registry, belongings),
             workspace: self.workspace.to_owned(),
             params: self.params.clone(),
             secrets,
@@ -135,7 +136,7 @@ impl Setting<'_> {
         });
         let (runtime, events) = (self.runtime.clone(), events.clone());
         let host = Host::new(self.program, runtime, events, environment, memory, self.sequential);
-        Stage { folder: folder.clone(), facts: facts.clone(), journal, host, supervisor }
+        Stage { folder: folder.clone(), facts: facts.clone(), journal, host }
     }
 }
 
@@ -162,10 +163,9 @@ impl Stage {
         let _ = self.folder.write_sources(&covered(self.host.sources.texts(), secrets));
     }
 
-    /// A recipe that started nothing leaves nothing up.
-    pub(super) async fn has_something_up(&self) -> bool {
-        let status = self.supervisor.status().await;
-        status.is_ok_and(|status| status.processes.iter().any(|process| process.ended.is_none()))
+    /// Names of what is up; a recipe that started nothing leaves nothing up.
+    pub(super) async fn up(&self) -> Vec<String> {
+        self.host.environment.target.up().await
     }
 
     /// Takes everything down. Returns milliseconds, and what was not possible.

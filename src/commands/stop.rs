@@ -3,6 +3,7 @@
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use tokio_util::sync::CancellationToken;
 
 use crate::exit;
@@ -88,6 +89,26 @@ impl Stop {
                     }
                 }
                 () = &mut in_time, if !token.is_cancelled() => token.cancel(),
+            }
+        }
+    }
+
+    /// Does `work` while listening; `pass_on` gets each signal, the second and
+    /// later ones as SIGKILL.
+    pub(super) async fn passing_on<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+        pass_on: impl Fn(Signal),
+    ) -> T {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                reason = self.signals.next() => {
+                    self.signal(reason);
+                    let same = reason.signal().and_then(|number| Signal::try_from(i32::from(number)).ok());
+                    pass_on(same.filter(|_| self.count == 1).unwrap_or(Signal::SIGKILL));
+                }
             }
         }
     }

@@ -14,8 +14,11 @@ use std::io::IsTerminal;
 
 use crate::run::Reporter;
 
+mod bench;
+mod bench_text;
 mod critical_path;
 mod frame;
+mod history;
 mod html;
 mod junit;
 mod lanes;
@@ -24,29 +27,45 @@ mod live;
 mod model;
 mod narration;
 mod outline;
+mod peak;
 mod plain;
 mod plan;
 mod record;
+mod results;
 #[cfg(test)]
 mod sample;
 mod screen;
+mod shared;
 mod slack;
+mod split;
+mod spread;
 mod summary;
+mod tested;
 mod timeline;
+mod totals;
 mod trace;
 
+pub use bench::{Baseline, Bench, Comparison, Mode, SlowerStep, StepMedians, fresh_runs};
+pub use bench_text::{bench_text, comparison_text};
 pub use critical_path::{CriticalPath, Segment, sequential_ms};
+pub use history::{Entry, History};
 pub use html::html;
 pub use junit::junit;
 pub use line::duration;
 pub use live::Live;
-pub use model::{Finished, Message, Model, Progress, Resource, SharedModel, Step, Wait};
+pub use model::{Finished, Message, Model, Progress, Resource, Step, Turn, Wait};
+pub use peak::Peak;
 pub use plain::Plain;
-pub use plan::{History, RUNS, plan, plan_json};
+pub use plan::{Durations, RUNS, plan, plan_json};
 pub use record::{ReadError, Record, read};
+pub use results::{ResultsError, test_results};
+pub use shared::SharedModel;
 pub use slack::slack_ms;
-pub use summary::{StepSummary, Summary};
+pub use spread::Spread;
+pub use summary::{StepSummary, Summary, TestSummary};
+pub use tested::Tested;
 pub use timeline::timeline;
+pub use totals::{StepTime, Totals};
 pub use trace::trace;
 
 /// How much a progress report says.

@@ -5,12 +5,14 @@
 //! [`Model::end_of`] takes the last moment known.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::peak::Peak;
+use super::tested::Tested;
 use crate::run::event::{CacheUse, CancelReason, Level, SourcePosition, StepKind};
-use crate::run::{Event, EventKind, Outcome, Reporter, StepId};
+use crate::run::{Event, EventKind, Outcome, StepId};
 
 /// Lines of output kept for each step.
 const TAIL: usize = 20;
@@ -30,6 +32,8 @@ pub struct Model {
     pub steps: BTreeMap<StepId, Step>,
     /// The steps without a known parent, in order of start.
     pub roots: Vec<StepId>,
+    /// Begins and ends of steps, in the order of the stream.
+    pub turns: Vec<Turn>,
     /// What the recipe set with `output`, with secrets masked.
     pub outputs: serde_json::Map<String, Value>,
     /// What was said with `log` and by recipe itself.
@@ -40,6 +44,10 @@ pub struct Model {
     pub cancelled: Option<CancelReason>,
     /// How and when the set-up ended.
     pub setup: Option<(Outcome, f64)>,
+    /// The command that tested the environment.
+    pub tested: Option<Tested>,
+    /// The most that the machine was seen to do.
+    pub peak: Option<Peak>,
     /// When teardown began.
     pub teardown_from_ms: Option<f64>,
     /// How the run ended; none while it runs, or when it died.
@@ -89,6 +97,15 @@ pub struct Step {
     pub lines: u64,
 }
 
+/// The begin or the end of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// It began.
+    Begin(StepId),
+    /// It ended.
+    End(StepId),
+}
+
 /// A time spent waiting for something.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wait {
@@ -98,6 +115,8 @@ pub struct Wait {
     pub from_ms: f64,
     /// When it stopped; none while it waits.
     pub to_ms: Option<f64>,
+    /// How long it takes however quick things are.
+    pub delay_ms: Option<f64>,
 }
 
 /// How far a step has come.
@@ -180,12 +199,13 @@ impl Model {
                     step.write(line);
                 }
             }
-            EventKind::StepWaiting { step, what } => {
+            EventKind::StepWaiting { step, what, delay_ms } => {
                 if let Some(step) = self.steps.get_mut(step) {
-                    step.wait(ms, what);
+                    step.wait(ms, what, *delay_ms);
                 }
             }
             EventKind::StepFinished { step, outcome, cache, error } => {
+                self.turns.push(Turn::End(*step));
                 if let Some(step) = self.steps.get_mut(step) {
                     step.end_wait(ms);
                     step.end_ms = Some(ms);
@@ -214,6 +234,15 @@ impl Model {
             EventKind::RunFinished { outcome, wall_ms, teardown_ms, up, error } => {
                 let (outcome, wall_ms, teardown_ms, up) = (*outcome, *wall_ms, *teardown_ms, *up);
                 self.finished = Some(Finished { outcome, wall_ms, teardown_ms, up, error: error.clone() });
+            }
+            EventKind::TestStarted { command } => self.tested = Some(Tested::begun(ms, command)),
+            EventKind::TestFinished { code, results } => {
+                if let Some(tested) = &mut self.tested {
+                    tested.end(ms, *code, *results);
+                }
+            }
+            EventKind::MachineSampled { cpu, memory_bytes, disk_bytes } => {
+                self.peak.get_or_insert_default().raise(*cpu, *memory_bytes, *disk_bytes);
             }
             EventKind::TeardownStarted => self.teardown_from_ms = Some(ms),
             EventKind::KillBegan | EventKind::TeardownFinished { .. } => {}
@@ -252,6 +281,7 @@ impl Model {
             lines: 0,
         };
         self.steps.insert(*step, begun);
+        self.turns.push(Turn::Begin(*step));
     }
 
     /// When `step` ended. If that is not known, the end of the set-up, or the
@@ -278,6 +308,13 @@ impl Model {
     #[must_use]
     pub fn outcome(&self) -> Option<Outcome> {
         self.finished.as_ref().map(|f| f.outcome).or(self.setup.map(|(outcome, _)| outcome))
+    }
+
+    /// As [`Model::outcome`], but what became of tests aside.
+    #[must_use]
+    pub fn setup_outcome(&self) -> Option<Outcome> {
+        let before_tests = self.setup.filter(|_| self.tested.is_some());
+        before_tests.map_or_else(|| self.outcome(), |(outcome, _)| Some(outcome))
     }
 
     /// The step that `step` is part of.
@@ -313,12 +350,12 @@ impl Step {
         self.waits.last().filter(|wait| wait.to_ms.is_none())
     }
 
-    fn wait(&mut self, ms: f64, what: &str) {
+    fn wait(&mut self, ms: f64, what: &str, delay_ms: Option<f64>) {
         if self.waiting().is_some_and(|wait| wait.what == what) {
             return;
         }
         self.end_wait(ms);
-        self.waits.push(Wait { what: what.to_owned(), from_ms: ms, to_ms: None });
+        self.waits.push(Wait { what: what.to_owned(), from_ms: ms, to_ms: None, delay_ms });
     }
 
     fn end_wait(&mut self, ms: f64) {
@@ -333,29 +370,5 @@ impl Step {
         }
         self.tail.push_back(line.to_owned());
         self.lines += 1;
-    }
-}
-
-/// A model that a dispatcher fills while others look at it.
-#[derive(Debug, Clone, Default)]
-pub struct SharedModel(Arc<Mutex<Model>>);
-
-impl SharedModel {
-    /// Looks at the model as it is now. Holds up the reporters meanwhile.
-    pub fn read<T>(&self, look: impl FnOnce(&Model) -> T) -> T {
-        look(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Takes the model out; for when the dispatcher has finished.
-    #[must_use]
-    pub fn take(&self) -> Model {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Reporter for SharedModel {
-    fn event(&mut self, event: &Event) -> anyhow::Result<()> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).apply(event);
-        Ok(())
     }
 }

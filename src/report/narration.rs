@@ -73,6 +73,10 @@ impl Narration {
                 self.say(WARNING, "", &text, &mut lines);
             }
             (_, Verbosity::Quiet) => {}
+            (EventKind::TestStarted { command }, _) => {
+                lines.push(format!("{}  {}", "test".bold(), clean(&command.join(" ")).dimmed()));
+            }
+            (EventKind::TestFinished { .. }, _) => lines.extend(self.tested()),
             (EventKind::RunStarted { run_id, recipe, target, .. }, _) => {
                 let title = format!("{} on {target}", recipe.bold());
                 lines.push(format!("{title}  {}", format!("run {run_id}").dimmed()));
@@ -159,6 +163,11 @@ impl Narration {
                 tail.map(|line| self.entry(PLAIN, None, "", &format!("{} {}", "│".dimmed(), clean(line)))),
             );
         }
+    }
+
+    fn tested(&self) -> Option<String> {
+        let tested = self.model.tested.as_ref()?;
+        Some(self.entry(mark(tested.outcome(), false), tested.took(), "", &tested.told()))
     }
 
     fn failed_inside(&self, step: &Step) -> bool {

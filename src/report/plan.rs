@@ -22,12 +22,12 @@ type Key = (String, String, String);
 
 /// How long steps have taken.
 #[derive(Default)]
-pub struct History {
+pub struct Durations {
     runs: usize,
     took_ms: HashMap<Key, Vec<f64>>,
 }
 
-impl History {
+impl Durations {
     /// Takes in an earlier run.
     pub fn add(&mut self, model: &Model) {
         self.runs += 1;
@@ -59,7 +59,7 @@ struct Node<'m> {
 }
 
 impl<'m> Node<'m> {
-    fn new(model: &'m Model, history: &History, step: &'m Step) -> Self {
+    fn new(model: &'m Model, history: &Durations, step: &'m Step) -> Self {
         let parts: Vec<_> = model.children(Some(step)).map(|step| Node::new(model, history, step)).collect();
         let takes_ms = if parts.is_empty() {
             history.of(step)
@@ -80,7 +80,7 @@ fn sum(parts: &[Node<'_>]) -> Option<f64> {
 
 /// The plan for a terminal.
 #[must_use]
-pub fn plan(model: &Model, history: &History) -> String {
+pub fn plan(model: &Model, history: &Durations) -> String {
     let roots: Vec<_> = model.children(None).map(|step| Node::new(model, history, step)).collect();
     let mut rows = Vec::new();
     for root in &roots {
@@ -111,7 +111,7 @@ fn list(node: &Node<'_>, depth: usize, rows: &mut Vec<(String, Option<f64>)>) {
 
 /// The plan for programs.
 #[must_use]
-pub fn plan_json(model: &Model, history: &History) -> Value {
+pub fn plan_json(model: &Model, history: &Durations) -> Value {
     let roots: Vec<_> = model.children(None).map(|step| Node::new(model, history, step)).collect();
     json!({
         "recipe": model.recipe, "target": model.target, "earlier_runs": history.runs,

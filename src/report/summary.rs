@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use super::critical_path::{CriticalPath, sequential_ms};
 use super::model::{Model, Step};
-use crate::run::event::CacheUse;
+use super::tested::Tested;
+use crate::run::event::{CacheUse, TestResults};
 use crate::run::{Outcome, StepId};
 
 /// A run in one JSON object. Times are milliseconds, rounded to microseconds.
@@ -33,10 +34,28 @@ pub struct Summary {
     pub critical_path: Vec<StepId>,
     /// Every step, in order of start.
     pub steps: Vec<StepSummary>,
+    /// The command that tested the environment; left out where there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test: Option<TestSummary>,
     /// What the recipe set with `output`.
     pub outputs: Map<String, Value>,
     /// What went wrong, rendered, without colour.
     pub error: Option<String>,
+}
+
+/// The tests in a [`Summary`].
+#[derive(Debug, Serialize)]
+pub struct TestSummary {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Whether it passed; null if the run died before.
+    pub outcome: Option<Outcome>,
+    /// Its exit code, 128 + n when signal n ended it.
+    pub code: Option<i32>,
+    /// How long it took.
+    pub wall_ms: Option<f64>,
+    /// What its JUnit files say; null without such.
+    pub results: Option<TestResults>,
 }
 
 /// A step in a [`Summary`].
@@ -80,8 +99,21 @@ impl Summary {
             critical_path_ms: rounded(path.total_ms()),
             critical_path: path.steps().collect(),
             steps: model.steps.values().map(StepSummary::new).collect(),
+            test: model.tested.as_ref().map(TestSummary::new),
             outputs,
             error,
+        }
+    }
+}
+
+impl TestSummary {
+    fn new(tested: &Tested) -> Self {
+        Self {
+            command: tested.command.clone(),
+            outcome: tested.outcome(),
+            code: tested.code,
+            wall_ms: tested.took().map(rounded),
+            results: tested.results,
         }
     }
 }

@@ -13,6 +13,7 @@ use super::critical_path::{CriticalPath, Segment, sequential_ms};
 use super::line::{DURATION_WIDTH, clip, count, duration, fit, label, mark};
 use super::model::{Model, Step};
 use super::outline::{Row, outline};
+use super::split::split;
 use crate::run::event::StepKind;
 use crate::run::{Outcome, StepId};
 
@@ -35,7 +36,7 @@ pub fn timeline(model: &Model, columns: usize) -> String {
     let (rows, hidden) = outline(model, &path);
     let mut text = headline(model) + "\n";
     if rows.is_empty() {
-        return text;
+        return text + split(model).as_str();
     }
     let columns = Columns::new(&rows, columns.max(NARROWEST));
     text += "\n";
@@ -50,11 +51,11 @@ pub fn timeline(model: &Model, columns: usize) -> String {
         text += "\n";
         text += &critical_line(model, &path, columns.all);
         // What a run would have taken that did not get to its end, nobody knows.
-        if model.outcome() == Some(Outcome::Succeeded) {
+        if model.setup_outcome() == Some(Outcome::Succeeded) {
             text += &speed_line(model);
         }
     }
-    text
+    text + split(model).as_str()
 }
 
 /// Where things are on a line: mark of the critical path, name, bar,
@@ -132,8 +133,9 @@ impl Columns {
 
 fn headline(model: &Model) -> String {
     let took = duration(model.setup_ms());
-    let (mark, style) = mark(model.outcome(), false);
-    let outcome = match model.outcome() {
+    let outcome = model.setup_outcome();
+    let (mark, style) = mark(outcome, false);
+    let outcome = match outcome {
         Some(Outcome::Succeeded) => format!("set up in {took}"),
         Some(outcome) => format!("{outcome} after {took}"),
         None => format!("unfinished after {took}"),

@@ -237,7 +237,19 @@ impl Children {
         Ok(running)
     }
 
-    fn unguard(&self, leader: Option<ProcessId>) {
+    /// The variable that marks what belongs to the run.
+    pub(super) fn mark(&self) -> Option<(&str, &str)> {
+        self.guard.get().map(|guard| guard.mark())
+    }
+
+    /// Lets the group of `leader` die with this process.
+    pub(super) async fn guard(&self, leader: Option<ProcessId>) {
+        if let (Some(guard), Some(leader)) = (self.guard.get(), leader) {
+            guard.guard(leader, false).await;
+        }
+    }
+
+    pub(super) fn unguard(&self, leader: Option<ProcessId>) {
         if let (Some(guard), Some(leader)) = (self.guard.get(), leader) {
             guard.unguard(leader);
         }

@@ -165,6 +165,21 @@ pub struct CacheUse {
     pub why: String,
 }
 
+/// What a test command wrote into its JUnit files, as numbers of cases.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestResults {
+    /// Cases that did what they should.
+    pub passed: u64,
+    /// Cases that found something wrong.
+    pub failed: u64,
+    /// Cases that could not come to a result.
+    pub errors: u64,
+    /// Cases that were left out.
+    pub skipped: u64,
+    /// Cases that are yet to be written, as Ginkgo and others tell them.
+    pub pending: u64,
+}
+
 /// The kinds of event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -230,6 +245,10 @@ pub enum EventKind {
         step: StepId,
         /// The condition, as in "waiting for {what}".
         what: String,
+        /// Milliseconds that it takes however quick things are, such as the
+        /// initial delay of a probe.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        delay_ms: Option<f64>,
     },
     /// A step ended.
     StepFinished {
@@ -287,6 +306,28 @@ pub enum EventKind {
     SetupFinished {
         /// How.
         outcome: Outcome,
+    },
+    /// The environment is up, and a command tests it from now on.
+    TestStarted {
+        /// The program and its arguments.
+        command: Vec<String>,
+    },
+    /// The command has ended.
+    TestFinished {
+        /// Its exit code as a shell gives it: 128 + n when signal n ended it.
+        code: i32,
+        /// What it wrote into the files named by `--results`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        results: Option<TestResults>,
+    },
+    /// How busy the whole machine is, now and then.
+    MachineSampled {
+        /// Share of all its processors that was busy since the last sample, 0 to 1.
+        cpu: f64,
+        /// Bytes of memory in use.
+        memory_bytes: u64,
+        /// Bytes in use where the run keeps its data.
+        disk_bytes: u64,
     },
     /// Resources are being removed.
     TeardownStarted,

@@ -93,9 +93,21 @@ impl State {
 /// # Errors
 /// When the user has no home directory.
 pub fn runs_directory() -> Result<PathBuf, Failure> {
+    Ok(state_directory()?.join("runs"))
+}
+
+/// Where what every run took is kept, a line each.
+///
+/// # Errors
+/// When the user has no home directory.
+pub fn history() -> Result<PathBuf, Failure> {
+    Ok(state_directory()?.join("history.jsonl"))
+}
+
+fn state_directory() -> Result<PathBuf, Failure> {
     use etcetera::BaseStrategy;
     if let Some(path) = std::env::var_os(STATE_VARIABLE) {
-        return Ok(PathBuf::from(path).join("runs"));
+        return Ok(PathBuf::from(path));
     }
     let home = etcetera::choose_base_strategy().map_err(|error| {
         Failure::new(Kind::TargetUnusable, "there is no home directory to keep the run's records in")
@@ -104,7 +116,7 @@ pub fn runs_directory() -> Result<PathBuf, Failure> {
     })?;
     // macOS has no directory of its own for state.
     let state = home.state_dir().unwrap_or_else(|| home.data_dir());
-    Ok(state.join("recipe").join("runs"))
+    Ok(state.join("recipe"))
 }
 
 impl RunFolder {

@@ -74,6 +74,7 @@ impl Secrets {
             | EventKind::RunFinished { error: Some(text), .. }
             | EventKind::Message { text, .. } => self.mask(text),
             EventKind::OutputSet { value, .. } => self.mask_json(value),
+            EventKind::TestStarted { command } => command.iter_mut().for_each(|word| self.mask(word)),
             _ => {}
         }
     }

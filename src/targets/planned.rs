@@ -63,8 +63,8 @@ impl Target for Planned {
         refuse()
     }
 
-    async fn has_something_up(&self) -> bool {
-        false
+    async fn up(&self) -> Vec<String> {
+        Vec::new()
     }
 
     async fn diagnose(&self) -> Option<PathBuf> {

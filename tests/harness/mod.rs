@@ -187,10 +187,8 @@ impl Drop for Sandbox {
 
 impl From<std::process::Output> for Output {
     fn from(output: std::process::Output) -> Self {
-        use std::os::unix::process::ExitStatusExt;
-        let signal = output.status.signal().map(|signal| 128 + signal);
         Self {
-            code: output.status.code().or(signal).unwrap(),
+            code: Self::code_of(output.status),
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
         }
@@ -198,6 +196,12 @@ impl From<std::process::Output> for Output {
 }
 
 impl Output {
+    /// As a shell gives it.
+    pub fn code_of(status: std::process::ExitStatus) -> i32 {
+        use std::os::unix::process::ExitStatusExt;
+        status.code().or(status.signal().map(|signal| 128 + signal)).unwrap()
+    }
+
     #[track_caller]
     pub fn success(self) -> Self {
         self.exits(0)

@@ -35,6 +35,7 @@ pub(super) fn repl(args: &ReplArgs) -> Done {
         .map_err(|error| Failure::new(Kind::Io, "there is no working directory").cause(error))?;
     let workspace = workspace_of(&here.join(NAME));
     let target = settings::target(args.target.as_deref(), &workspace)?;
+    let registry = settings::registry(None, &workspace)?;
     let params = settings::params(&args.set, args.params.as_deref(), None)?;
     let program = Program::empty(TABLE, &workspace)?;
     let runtime = super::runtime()?;
@@ -42,6 +43,7 @@ pub(super) fn repl(args: &ReplArgs) -> Done {
         let place = Place {
             workspace: &workspace,
             target: &target,
+            registry: registry.as_deref(),
             params: &params,
             program: &program,
             runtime: runtime.handle(),

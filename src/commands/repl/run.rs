@@ -22,6 +22,7 @@ use crate::script::Program;
 pub(super) struct Place<'a> {
     pub workspace: &'a Path,
     pub target: &'a str,
+    pub registry: Option<&'a str>,
     pub params: &'a Params,
     pub program: &'a Program,
     pub runtime: &'a Handle,
@@ -85,10 +86,7 @@ impl Run {
 
     /// What runs, by name.
     pub(super) async fn up(&self) -> Vec<String> {
-        let status = self.stage.supervisor.status().await;
-        let processes = status.map(|status| status.processes).unwrap_or_default();
-        let running = processes.into_iter().filter(|process| process.ended.is_none());
-        running.map(|process| process.name).collect()
+        self.stage.up().await
     }
 
     pub(super) async fn take_down(&mut self) -> Result<(), Failure> {
@@ -124,6 +122,7 @@ impl<'a> Place<'a> {
         Setting {
             recipe,
             target,
+            registry: self.registry,
             workspace: self.workspace,
             params: self.params,
             program: self.program,

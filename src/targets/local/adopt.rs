@@ -7,14 +7,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::postgres::PostgresProcess;
-use super::process::LocalProcess;
 use super::redis::RedisProcess;
 use super::service::ServiceProcess;
 use super::{Local, supervisor_failure};
 use crate::run::{Failure, Kind};
 use crate::targets::kept::Kept;
-use crate::targets::probe;
-use crate::targets::{Cluster, Workload};
+use crate::targets::process::SupervisedProcess;
+use crate::targets::{Cluster, Workload, probe};
 
 /// What a service is, beside its handle.
 #[derive(Serialize, Deserialize)]
@@ -30,14 +29,14 @@ pub(super) struct ServiceOwn {
 impl Local {
     pub(super) async fn open(&self, kept: &Kept) -> Result<Arc<dyn Workload>, Failure> {
         let name = kept.name();
-        let process = self.supervisor.adopt(name).await.map_err(supervisor_failure)?;
+        let process = self.run.supervisor.adopt(name).await.map_err(supervisor_failure)?;
         let process = process.ok_or_else(|| {
             Failure::new(Kind::Exited, format!("`{name}` does not run any more"))
-                .hint(format!("`recipe logs {} {name}` shows why", self.folder.id))
+                .hint(format!("`recipe logs {} {name}` shows why", self.run.folder.id))
         })?;
         // Taken already where several variables hold the handle.
         let _ = self.deployed.claim(&Cluster { name: "".into(), namespace: None, kubeconfig: None }, name);
-        let process = LocalProcess::adopted(name, self.folder.log(name), process);
+        let process = SupervisedProcess::adopted(name, self.run.folder.log(name), process);
         Ok(match kept {
             Kept::Postgres { host, user, password, .. } => {
                 let mut config = tokio_postgres::Config::new();
@@ -57,7 +56,7 @@ impl Local {
                     path: own.path,
                     env: own.env,
                     home: own.home,
-                    children: self.children.clone(),
+                    children: self.run.children.clone(),
                 })
             }
             Kept::Cluster { .. } | Kept::Image { .. } => {

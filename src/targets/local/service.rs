@@ -9,12 +9,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::adopt::ServiceOwn;
-use super::process::LocalProcess;
 use super::{Local, ready};
 use crate::run::child::{Children, Command, exit_code};
 use crate::run::{Failure, Kind, Step};
 use crate::supervise::{Signal, Spawn, StopPolicy};
 use crate::targets::handles::{ServiceParts, empty_command};
+use crate::targets::process::SupervisedProcess;
 use crate::targets::variables::{expand, port_variable, substitute};
 use crate::targets::{Endpoint, Executed, Service, ServiceRequest, Workload, probe};
 
@@ -51,9 +51,10 @@ impl Local {
         let mut command = command.into_iter().map(|word| substitute(&word, &env));
         let program = command.next().unwrap_or_default();
         let process = self
+            .run
             .spawn(Spawn {
                 name: request.name.clone(),
-                log: self.folder.log(&request.name),
+                log: self.run.folder.log(&request.name),
                 program: program.into(),
                 args: command.collect(),
                 env: env.clone(),
@@ -76,7 +77,7 @@ impl Local {
                 path: request.ready,
                 env,
                 home,
-                children: self.children.clone(),
+                children: self.run.children.clone(),
             }),
         })))
     }
@@ -154,7 +155,7 @@ fn write_files(folder: &Path, files: &BTreeMap<String, String>) -> Result<(), Fa
 
 /// The running service.
 pub(super) struct ServiceProcess {
-    pub process: LocalProcess,
+    pub process: SupervisedProcess,
     pub endpoint: Option<Endpoint>,
     pub path: Option<String>,
     pub env: BTreeMap<String, String>,
