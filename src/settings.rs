@@ -39,7 +39,7 @@ pub fn schema() -> Value {
         "additionalProperties": false,
         "properties": {
             "target": text("the target when nothing else says: `local`, `kind` or `kube:CONTEXT`"),
-            "registry": text("where images for `kube:CONTEXT` are pushed to and pulled from"),
+            "registry": text("where images for `kube:CONTEXT` are pushed to, when nothing else says"),
             "path": {
                 "type": "array", "items": { "type": "string" },
                 "description": "folders that modules are looked for in, after that of the importing file; RECIPE_PATH wins",
