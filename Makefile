@@ -42,6 +42,7 @@ bench:
 	.ci/setup tests
 	cargo bench --bench setup
 	cargo bench --bench cost
+	cargo bench --bench overhead
 
 clean:
 	cargo clean
