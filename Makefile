@@ -51,6 +51,7 @@ bench:
 	.ci/setup tests
 	cargo bench --bench setup
 	cargo bench --bench cost
+	cargo bench --bench overhead
 
 ## Measure the kind target: against a reference script, and loads of images against kind's.
 bench-kind: kind-images

@@ -81,6 +81,8 @@ fn a_run_leaves_the_files_it_was_asked_for() {
             assert_eq!(written, report(&sandbox, &run, format));
         }
         let page = std::fs::read_to_string(sandbox.path().join("run.html")).unwrap();
+        let kept = std::fs::read_to_string(sandbox.run_folder().join("report.html")).unwrap();
+        assert!(kept == page, "every run has its page in its folder");
         assert!(page == report(&sandbox, &run, "html"), "the pages differ");
         // The texts of the recipe lie beside the record of the run only.
         let known = |page: &str| page.contains("\"sources\":{\"recipe.rhai\":");
@@ -100,7 +102,7 @@ fn a_run_that_was_killed_is_still_told() {
     sandbox.recipe(["run", "--rm", "--junit", "run.xml", "recipe.rhai"]).exits(128 + 9);
     let text = sandbox.recipe(["report"]).success().stdout;
     assert!(text.starts_with("? unfinished after"), "{text}");
-    assert!(text.contains("the record ends before the run did"), "{text}");
+    assert!(text.contains("it ended without a word"), "{text}");
     let xml = sandbox.recipe(["report", "--format", "junit"]).success().stdout;
     assert!(xml.contains("failures=\"0\" errors=\"1\""), "{xml}");
     assert_eq!(std::fs::read_to_string(sandbox.path().join("run.xml")).unwrap(), "", "nothing old is left");

@@ -41,7 +41,7 @@ fn text(model: &Model) -> String {
                 text.push_str(&format!("\n{}\n", error.trim_end()));
             }
         }
-        None => text.push_str("\n  the record ends before the run did: it was killed, or still goes on\n"),
+        None => text.push_str("\n  it ended without a word: it was killed, or still goes on\n"),
     }
     text
 }

@@ -1,7 +1,7 @@
 //! Progress on a terminal: what has ended scrolls by as with
 //! [`super::plain`], what runs now stays below it.
 
-use std::io::{self, Stderr};
+use std::io::{self, Stderr, Write};
 use std::time::{Duration, Instant};
 
 use terminal_size::{Height, Width};
@@ -16,9 +16,9 @@ use crate::run::{Event, EventKind, Reporter};
 const REDRAW: Duration = Duration::from_millis(40);
 
 /// Shows what runs, and writes what has ended above it.
-pub struct Live {
+pub struct Live<W = Stderr> {
     narration: Narration,
-    screen: Screen<Stderr>,
+    screen: Screen<W>,
     /// Lines to be written with the next redraw.
     lines: Vec<String>,
     drawn: Option<Instant>,
@@ -30,7 +30,14 @@ impl Live {
     /// Draws on stderr, which should be a terminal that shows colours.
     #[must_use]
     pub fn new(verbosity: Verbosity) -> Self {
-        let (narration, screen) = (Narration::new(verbosity), Screen::new(io::stderr()));
+        Self::on(io::stderr(), verbosity)
+    }
+}
+
+impl<W: Write> Live<W> {
+    /// Draws on `out`, which is as large as stderr.
+    pub fn on(out: W, verbosity: Verbosity) -> Self {
+        let (narration, screen) = (Narration::new(verbosity), Screen::new(out));
         Self { narration, screen, lines: Vec::new(), drawn: None, settled: false }
     }
 
@@ -51,7 +58,7 @@ impl Live {
     }
 }
 
-impl Reporter for Live {
+impl<W: Write + Send> Reporter for Live<W> {
     fn event(&mut self, event: &Event) -> anyhow::Result<()> {
         self.settled = false;
         self.lines.extend(self.narration.hear(event));
