@@ -86,7 +86,6 @@ fn resources(pod: &PodSpec, node: &Node) -> Option<String> {
         let has = amount(allocatable.get(&name)?)?;
         let missing = wanted > has;
         missing.then(|| format!("has {}, the pod asks for {}", shown(&name, has), shown(&name, wanted)))
-        })
     })
 }
 
