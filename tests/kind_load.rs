@@ -155,6 +155,19 @@ async fn images_share_a_load_and_its_layers() {
     let loaded = engine.load(&watched.step, &[other.0.clone()], &both).await.unwrap();
     assert!(loaded.sent_bytes > base_size && loaded.sent_bytes < base_size * 3 / 2, "{loaded:?}");
     built.iter().for_each(|image| other.check(image));
+
+    // Nor is it when one of them is at hand and the other must be exported.
+    let files = folder(&[]);
+    let program = program_image(&engine, &mut images, files.path(), "third").await;
+    let text = format!("FROM {}\nRUN yes {} | head -c 3000000 > /file\n", base(), unique("four"));
+    let files = folder(&[("Dockerfile", &text)]);
+    let fourth = Watched::new().build(&engine, &request(&unique("four"), files.path())).await.unwrap();
+    let both = [program, images.keep(fourth)];
+    let names = both.each_ref().map(|image| image.reference.clone());
+    let empty = TestNode::start();
+    let loaded = engine.load(&watched.step, &[empty.0.clone()], &names).await.unwrap();
+    assert!(loaded.sent_bytes > base_size && loaded.sent_bytes < base_size * 3 / 2, "{loaded:?}");
+    both.iter().for_each(|image| empty.check(image));
 }
 
 /// How often the engine has exported an image.
