@@ -11,6 +11,8 @@
 //! Needs `kind`, and RECIPE_KIND_NODE_IMAGE where `kindest/node` cannot be
 //! pulled. `cargo bench --bench load`.
 
+#![expect(clippy::cast_precision_loss, reason = "no image has 2^52 bytes")]
+
 #[path = "../tests/support/engine.rs"]
 #[expect(dead_code, reason = "the tests use all of it")]
 mod support;

@@ -152,7 +152,7 @@ async fn a_cancelled_build_leaves_nothing() {
     let text = format!("FROM {}\nRUN echo begun && sleep {seconds}\n", base());
     let files = folder(&[("Dockerfile", &text)]);
     let request = request(&unique("cancelled"), files.path());
-    let watched = std::sync::Arc::new(Watched::new());
+    let watched = Watched::new();
     let building = {
         let (engine, step, children) = (engine.clone(), watched.step.clone(), watched.children.clone());
         tokio::spawn(async move { engine.build(&step, &children, &request, &BTreeMap::new()).await })

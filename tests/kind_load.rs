@@ -5,6 +5,7 @@
 mod support;
 
 use std::path::Path;
+use std::slice::from_ref;
 
 use recipe::targets::ImageRequest;
 use recipe::targets::engine::{BuiltImage, Engine, Node};
@@ -37,8 +38,14 @@ impl TestNode {
         docker(&[&["exec", &self.0.container, "ctr", "-n", "k8s.io"], args].concat())
     }
 
-    /// Whether an image is whole and unpacked, so that a pod starts from it.
-    fn check(&self, image: &BuiltImage) {
+    /// Whether images are whole and unpacked, so that a pod starts from them.
+    fn check(&self, images: &[&BuiltImage]) {
+        for image in images {
+            self.check_one(image);
+        }
+    }
+
+    fn check_one(&self, image: &BuiltImage) {
         let checked = self.ctr(&["images", "check", &format!("name=={}", image.reference)]);
         let line = checked.lines().nth(1).unwrap_or_default();
         assert!(line.contains(&image.reference) && line.contains("complete"), "{checked}");
@@ -82,20 +89,19 @@ async fn a_node_gets_only_what_it_lacks() {
     let mut images = Images::default();
     let files = folder(&[]);
     let (one, two) = (TestNode::start(), TestNode::start());
-    let nodes = [one.0.clone(), two.0.clone()];
     let base_size = size_of_base(engine.inspect(&base()).await.unwrap().unwrap().size);
 
     // All layers, by an export; to the second node as well.
     let first = program_image(&engine, &mut images, files.path(), "first").await;
     let watched = Watched::new();
-    let loaded = engine.load(&watched.step, &nodes[..1], &[first.reference.clone()]).await.unwrap();
-    one.check(&first);
+    let loaded = watched.load(&engine, &[&one.0], &[&first]).await.unwrap();
+    one.check(&[&first]);
     assert!(loaded.sent_bytes > base_size, "{loaded:?}");
     assert!(!watched.cache().hit);
 
     // Nothing, the second time.
     let watched = Watched::new();
-    let loaded = engine.load(&watched.step, &nodes[..1], &[first.reference.clone()]).await.unwrap();
+    let loaded = watched.load(&engine, &[&one.0], &[&first]).await.unwrap();
     assert_eq!(loaded.sent_bytes, 0);
     assert!(
         watched.cache().hit && watched.cache().why.contains("already in the node"),
@@ -106,9 +112,9 @@ async fn a_node_gets_only_what_it_lacks() {
     // The program's layer alone to one, all to the other, in one load.
     let changed = program_image(&engine, &mut images, files.path(), "changed").await;
     let watched = Watched::new();
-    let loaded = engine.load(&watched.step, &nodes, &[changed.reference.clone()]).await.unwrap();
-    one.check(&changed);
-    two.check(&changed);
+    let loaded = watched.load(&engine, &[&one.0, &two.0], &[&changed]).await.unwrap();
+    one.check(&[&changed]);
+    two.check(&[&changed]);
     let program = fs_err::metadata(files.path().join("program")).unwrap().len();
     let sent: Vec<_> = loaded.nodes.iter().map(|node| node.sent_bytes).collect();
     assert!(sent[0] < program + 10_000 && sent[1] > base_size, "{loaded:?}");
@@ -117,7 +123,7 @@ async fn a_node_gets_only_what_it_lacks() {
     // What a node runs is the program that was built.
     one.ctr(&["images", "mount", &changed.reference, "/mnt"]);
     let inside = format!("/mnt/app/{}", program_name());
-    let found = docker(&["exec", &nodes[0].container, "sha256sum", &inside]);
+    let found = docker(&["exec", &one.0.container, "sha256sum", &inside]);
     let built = sha256sum(&files.path().join("program"));
     assert_eq!(found.split_whitespace().next(), built.split_whitespace().next());
 }
@@ -139,22 +145,33 @@ async fn images_share_a_load_and_its_layers() {
     }
     let base_size = size_of_base(engine.inspect(&base()).await.unwrap().unwrap().size);
     let watched = Watched::new();
-    let first = [built[0].reference.clone()];
-    let loaded = engine.load(&watched.step, &[node.0.clone()], &first).await.unwrap();
+    let loaded = watched.load(&engine, &[&node.0], &[&built[0]]).await.unwrap();
     assert!(loaded.sent_bytes > base_size);
-    node.check(&built[0]);
+    node.check(&[&built[0]]);
 
     // A layer that is as large as one in the node is still another.
-    let both: Vec<_> = built.iter().map(|image| image.reference.clone()).collect();
-    let loaded = engine.load(&watched.step, &[node.0.clone()], &both).await.unwrap();
+    let both = [&built[0], &built[1]];
+    let loaded = watched.load(&engine, &[&node.0], &both).await.unwrap();
     assert!(loaded.sent_bytes > 3_000_000 && loaded.sent_bytes < 3_100_000, "{loaded:?}");
-    built.iter().for_each(|image| node.check(image));
+    node.check(&both);
 
     // Two images at once into an empty node: what they share is sent once.
     let other = TestNode::start();
-    let loaded = engine.load(&watched.step, &[other.0.clone()], &both).await.unwrap();
+    let loaded = watched.load(&engine, &[&other.0], &both).await.unwrap();
     assert!(loaded.sent_bytes > base_size && loaded.sent_bytes < base_size * 3 / 2, "{loaded:?}");
-    built.iter().for_each(|image| other.check(image));
+    other.check(&both);
+
+    // Nor is it when one of them is at hand and the other must be exported.
+    let files = folder(&[]);
+    let program = program_image(&engine, &mut images, files.path(), "third").await;
+    let text = format!("FROM {}\nRUN yes {} | head -c 3000000 > /file\n", base(), unique("four"));
+    let files = folder(&[("Dockerfile", &text)]);
+    let fourth = Watched::new().build(&engine, &request(&unique("four"), files.path())).await.unwrap();
+    let both = [&program, &images.keep(fourth)];
+    let empty = TestNode::start();
+    let loaded = watched.load(&engine, &[&empty.0], &both).await.unwrap();
+    assert!(loaded.sent_bytes > base_size && loaded.sent_bytes < base_size * 3 / 2, "{loaded:?}");
+    empty.check(&both);
 }
 
 /// How often the engine has exported an image.
@@ -178,14 +195,14 @@ async fn a_prepared_image_is_not_exported_again() {
     assert_eq!(exports(&built), 0);
     // A load waits for what is being prepared.
     drop(engine.prepare(&watched.step, &built.reference));
-    engine.load(&watched.step, &[node.0.clone()], &[built.reference.clone()]).await.unwrap();
+    watched.load(&engine, &[&node.0], &[&built]).await.unwrap();
     assert_eq!(exports(&built), 1);
     // So does a run after it, which knows nothing of this one.
     let again = support::engine().await.unwrap();
-    again.load(&watched.step, &[other.0.clone()], &[built.reference.clone()]).await.unwrap();
+    watched.load(&again, &[&other.0], &[&built]).await.unwrap();
     assert_eq!(exports(&built), 1);
-    node.check(&built);
-    other.check(&built);
+    node.check(&[&built]);
+    other.check(&[&built]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -194,9 +211,9 @@ async fn what_cannot_be_loaded_is_explained() {
     let watched = Watched::new();
     let nowhere = Node { container: unique("nowhere") };
     let absent = unique("absent");
-    let failure = engine.load(&watched.step, &[nowhere.clone()], &[absent.clone()]).await.unwrap_err();
+    let failure = engine.load(&watched.step, from_ref(&nowhere), from_ref(&absent)).await.unwrap_err();
     assert!(failure.message.contains(&format!("no image {absent} to load")), "{failure}");
-    let failure = engine.load(&watched.step, &[nowhere.clone()], &[base()]).await.unwrap_err();
+    let failure = engine.load(&watched.step, from_ref(&nowhere), &[base()]).await.unwrap_err();
     assert!(failure.message.contains(&format!("no node {}", nowhere.container)), "{failure}");
     // A container that runs something else.
     let other = unique("other");

@@ -10,7 +10,7 @@ use recipe::run::child::Children;
 use recipe::run::event::{CacheUse, EventKind, StepId};
 use recipe::run::{Dispatcher, Event, Failure, Reporter, Secrets, Step};
 use recipe::targets::ImageRequest;
-use recipe::targets::engine::{BuiltImage, Engine};
+use recipe::targets::engine::{BuiltImage, Engine, Loaded, Node};
 
 /// Set where the engine must be there: CI skips nothing.
 const REQUIRED: &str = "RECIPE_TEST_ENGINE";
@@ -105,6 +105,18 @@ impl Watched {
     /// Builds, without labels.
     pub async fn build(&self, engine: &Engine, request: &ImageRequest) -> Result<BuiltImage, Failure> {
         engine.build(&self.step, &self.children, request, &BTreeMap::new()).await
+    }
+
+    /// Loads images into nodes.
+    pub async fn load(
+        &self,
+        engine: &Engine,
+        nodes: &[&Node],
+        images: &[&BuiltImage],
+    ) -> Result<Loaded, Failure> {
+        let nodes: Vec<_> = nodes.iter().copied().cloned().collect();
+        let images: Vec<_> = images.iter().map(|image| image.reference.clone()).collect();
+        engine.load(&self.step, &nodes, &images).await
     }
 
     /// What the step noted of earlier work.

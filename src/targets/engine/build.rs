@@ -227,7 +227,9 @@ impl Digest {
             }
             Body::Archive { entries, .. } => {
                 self.add(b"archive");
-                entries.iter().for_each(|entry| self.entry(entry));
+                for entry in entries {
+                    self.entry(entry);
+                }
             }
         }
     }

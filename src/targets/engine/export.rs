@@ -72,30 +72,27 @@ pub(super) fn pass_on(
             }
             continue;
         }
-        match named_digest(&name) {
-            Some(digest) => {
-                let to = match layers.get(&digest) {
-                    Some(users) => lanes.lacking(&digest, |lane| needs(lane, users)),
-                    // Not a layer's own tar, but whatever the archive's manifests name.
-                    None => lanes.lacking(&digest, |_| true),
-                };
-                let keep = layers.contains_key(&digest) && kept.size(&digest).is_none();
-                let mut keeping = keep.then(|| kept.keep(size)).flatten();
-                if !to.is_empty() {
-                    lanes.begin(to, &blob_name(&digest), size)?;
-                    copy(&mut entry, lanes, keeping.as_mut())?;
-                    lanes.end(size, Some(&digest))?;
-                } else if keeping.is_some() {
-                    copy(&mut entry, &mut io::sink(), keeping.as_mut())?;
-                }
-                keeping.map(Keeping::finish);
-                exported.sizes.insert(digest, size);
-            }
-            None => {
-                let digest = pass_on_unknown(&mut entry, lanes, layers, kept, size, sure)?;
-                exported.sizes.insert(digest, size);
-            }
+        let Some(digest) = named_digest(&name) else {
+            let digest = pass_on_unknown(&mut entry, lanes, layers, kept, size, sure)?;
+            exported.sizes.insert(digest, size);
+            continue;
+        };
+        let to = match layers.get(&digest) {
+            Some(users) => lanes.lacking(&digest, |lane| needs(lane, users)),
+            // Not a layer's own tar, but whatever the archive's manifests name.
+            None => lanes.lacking(&digest, |_| true),
+        };
+        let keep = layers.contains_key(&digest) && kept.size(&digest).is_none();
+        let mut keeping = keep.then(|| kept.keep(size)).flatten();
+        if !to.is_empty() {
+            lanes.begin(to, &blob_name(&digest), size)?;
+            copy(&mut entry, lanes, keeping.as_mut())?;
+            lanes.end(size, Some(&digest))?;
+        } else if keeping.is_some() {
+            copy(&mut entry, &mut io::sink(), keeping.as_mut())?;
         }
+        keeping.map(Keeping::finish);
+        exported.sizes.insert(digest, size);
     }
     Ok(exported)
 }
@@ -123,7 +120,8 @@ fn pass_on_unknown(
     size: u64,
     sure: bool,
 ) -> io::Result<String> {
-    let may_have = |lane: &Lane| !sure && layers.keys().any(|digest| lane.has.get(digest) == Some(&size));
+    let is_in = |blobs: &HashMap<String, u64>| layers.keys().any(|digest| blobs.get(digest) == Some(&size));
+    let may_have = |lane: &Lane| !sure && (is_in(&lane.has) || is_in(&lane.sent));
     let to: Vec<_> = (0..lanes.all.len()).filter(|i| !may_have(&lanes.all[*i])).collect();
     let is_kept = layers.keys().any(|digest| kept.size(digest) == Some(size));
     let keep = if is_kept && !sure { &Layers::none() } else { kept };
@@ -157,13 +155,11 @@ impl Hashing<'_> {
 
 impl Write for Hashing<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut self.keeping {
-            Some(keeping) => keeping.write(bytes),
-            None => {
-                self.hasher.update(bytes);
-                Ok(bytes.len())
-            }
+        if let Some(keeping) = &mut self.keeping {
+            return keeping.write(bytes);
         }
+        self.hasher.update(bytes);
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -4,7 +4,7 @@ use super::*;
 use crate::run::{Dispatcher, Secrets, Step};
 
 /// Larger than what is kept in memory.
-const LARGE: usize = (SMALL as usize) + 1000;
+const LARGE: usize = (1 << 20) + 1000;
 
 /// An archive of files, as an engine exports it.
 fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
@@ -25,7 +25,7 @@ fn lanes(nodes: &[&[&[u8]]]) -> (Lanes, Vec<mpsc::Receiver<Bytes>>) {
             let has = blobs.iter().map(|bytes| (digest_of(bytes), bytes.len() as u64)).collect();
             // Roomy, so that one thread can fill it and read it after.
             let (sender, receiver) = mpsc::channel(1000);
-            (Lane { has, images: vec![0], sender, sent: HashSet::new(), sent_bytes: 0 }, receiver)
+            (Lane { has, images: vec![0], sender, sent: HashMap::new(), sent_bytes: 0 }, receiver)
         })
         .unzip();
     let dispatcher = Dispatcher::start(Instant::now(), Secrets::default(), Vec::new());

@@ -119,9 +119,8 @@ fn translate(pattern: &str) -> String {
             '*' if rest.next_if_eq(&'*').is_some() => {
                 let in_folder = rest.next_if_eq(&'/').is_some();
                 regex.push_str(match (in_folder, rest.peek()) {
-                    (_, None) => ".*",
-                    (true, _) => "(?:.*/)?",
-                    (false, _) => ".*",
+                    (true, Some(_)) => "(?:.*/)?",
+                    _ => ".*",
                 });
             }
             '*' => regex.push_str("[^/]*"),

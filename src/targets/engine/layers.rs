@@ -64,7 +64,7 @@ impl Layers {
         static SERIAL: AtomicU64 = AtomicU64::new(0);
         let folder = self.folder.as_ref().filter(|_| size <= self.limit / 2)?;
         let disk = statvfs(folder).ok()?;
-        let free = u64::from(disk.blocks_available()).saturating_mul(disk.fragment_size());
+        let free = disk.blocks_available().saturating_mul(disk.fragment_size());
         if free < size + RESERVE {
             return None;
         }
@@ -84,7 +84,7 @@ impl Layers {
                 Some((metadata.modified().ok()?, metadata.len(), entry.path()))
             })
             .collect();
-        files.sort_by(|a, b| b.0.cmp(&a.0));
+        files.sort_by_key(|file| std::cmp::Reverse(file.0));
         let mut kept = 0;
         for (_, size, path) in files {
             kept += size;
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn the_least_used_go_first() {
         let (folder, layers) = layers(100);
-        let old = SystemTime::now() - Duration::from_secs(60);
+        let old = SystemTime::now() - Duration::from_mins(1);
         let digests: Vec<_> = (0..3_u8)
             .map(|i| {
                 let digest = keep(&layers, &[i; 30]);

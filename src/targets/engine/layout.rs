@@ -4,7 +4,7 @@
 //! on a node has the digest by which an image names the layer, and a later load
 //! finds it there. A node gets only the blobs that it lacks.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io::{self, Write};
 
 use hyper::body::Bytes;
@@ -30,8 +30,8 @@ pub(super) struct Lane {
     pub images: Vec<usize>,
     /// Chunks of its archive.
     pub sender: mpsc::Sender<Bytes>,
-    /// Blobs sent.
-    pub sent: HashSet<String>,
+    /// Sizes of blobs sent, likewise.
+    pub sent: HashMap<String, u64>,
     /// Bytes of them.
     pub sent_bytes: u64,
 }
@@ -54,8 +54,9 @@ impl Lanes {
 
     /// The lanes that lack a blob.
     pub(super) fn lacking(&self, digest: &str, needed_by: impl Fn(&Lane) -> bool) -> Vec<usize> {
-        let lacks =
-            |lane: &Lane| needed_by(lane) && !lane.has.contains_key(digest) && !lane.sent.contains(digest);
+        let lacks = |lane: &Lane| {
+            needed_by(lane) && !lane.has.contains_key(digest) && !lane.sent.contains_key(digest)
+        };
         (0..self.all.len()).filter(|i| lacks(&self.all[*i])).collect()
     }
 
@@ -79,7 +80,7 @@ impl Lanes {
         for i in std::mem::take(&mut self.current) {
             let lane = &mut self.all[i];
             if let Some(digest) = digest {
-                lane.sent.insert(digest.to_owned());
+                lane.sent.insert(digest.to_owned(), size);
                 lane.sent_bytes += size;
             }
         }

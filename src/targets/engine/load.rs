@@ -193,7 +193,7 @@ impl Engine {
             let (sender, receiver) = mpsc::channel(WAITING);
             exported.extend(images.iter().copied().filter(|i| !wanted[*i].is_at_hand(contents, &kept)));
             imports.push(self.import(node, &contents.snapshotter, receiver));
-            let (sent, has) = (HashSet::new(), contents.blobs.clone());
+            let (sent, has) = (HashMap::new(), contents.blobs.clone());
             lanes.push(Lane { has, images: images.clone(), sender, sent, sent_bytes: 0 });
         }
         let exports: Vec<_> = exported.iter().map(|i| wanted[*i].facts.id.clone()).collect();
