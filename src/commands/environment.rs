@@ -94,6 +94,7 @@ pub(super) async fn take_down(folder: &RunFolder, facts: &Facts) -> Result<(), F
         }
         Err(_) => clear(folder, &facts).await?,
     }
+    folder.forget_values();
     let written = folder.write_facts(&Facts { state: State::Down, ..facts });
     written.map_err(|error| Failure::new(Kind::Io, "the run's records cannot be written").cause(error))
 }

@@ -178,6 +178,7 @@ impl Stage {
             _ => clear(&self.folder, &self.facts).await,
         };
         if result.is_ok() {
+            self.folder.forget_values();
             self.journal.close();
         }
         let left = usize::from(result.is_err());

@@ -213,6 +213,15 @@ impl RunFolder {
         self.write("variables.json", &serde_json::to_vec_pretty(variables)?)
     }
 
+    /// Removes what only an environment that is up has a use for, and what holds
+    /// its secrets.
+    pub fn forget_values(&self) {
+        for name in ["variables.json", "values.jsonl"] {
+            // There are none where nothing was deployed.
+            let _ = std::fs::remove_file(self.path.join(name));
+        }
+    }
+
     /// The variables of the script as it ended; none where nobody has kept them.
     #[must_use]
     pub fn variables(&self) -> serde_json::Map<String, serde_json::Value> {

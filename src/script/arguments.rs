@@ -69,14 +69,10 @@ impl Arguments {
     pub(super) fn title(&self, name_of: fn(&Dynamic) -> Option<String>) -> String {
         let given = self.declared("name").and_then(|_| self.string("name"));
         let text = || self.positional.iter().find(|value| value.is_string() || value.is_int());
+        let named = |value: &Dynamic| unknown::name_of(value).or_else(|| name_of(value));
         let title = given
             .or_else(|| text().map(ToString::to_string))
-            .or_else(|| {
-                self.positional
-                    .iter()
-                    .rev()
-                    .find_map(|value| unknown::name_of(value).or_else(|| name_of(value)))
-            })
+            .or_else(|| self.positional.iter().rev().find_map(named))
             .unwrap_or_default();
         let line = title.trim().lines().next().unwrap_or_default();
         if line.chars().count() > LONGEST_TITLE {
