@@ -216,7 +216,7 @@ impl Model {
                 self.finished = Some(Finished { outcome, wall_ms, teardown_ms, up, error: error.clone() });
             }
             EventKind::TeardownStarted => self.teardown_from_ms = Some(ms),
-            EventKind::KillBegan | EventKind::TeardownFinished { .. } => {}
+            EventKind::StepTimes { .. } | EventKind::KillBegan | EventKind::TeardownFinished { .. } => {}
         }
     }
 

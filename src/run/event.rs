@@ -165,6 +165,17 @@ pub struct CacheUse {
     pub why: String,
 }
 
+/// A part of the time that something took.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TimePart {
+    /// What it went to: `scheduling`, `pulling images`.
+    pub name: Arc<str>,
+    /// How long, milliseconds.
+    pub ms: f64,
+    /// Whether it was measured to the millisecond; else it is known to a second.
+    pub exact: bool,
+}
+
 /// The kinds of event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -230,6 +241,15 @@ pub enum EventKind {
         step: StepId,
         /// The condition, as in "waiting for {what}".
         what: String,
+    },
+    /// Where the time went of something that a step waited for.
+    StepTimes {
+        /// The step.
+        step: StepId,
+        /// What took it: `pod datastorage-7d4b9-x2`.
+        what: String,
+        /// Its parts, in their order.
+        parts: Vec<TimePart>,
     },
     /// A step ended.
     StepFinished {
