@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::dispatcher::Events;
-use super::event::{CacheUse, EventKind, Level, StepId, Stream};
+use super::event::{CacheUse, EventKind, Level, StepId, Stream, TimePart};
 
 /// The reporting side of one step. Cheap to clone.
 #[derive(Clone)]
@@ -62,6 +62,13 @@ impl Step {
     pub fn progress(&self, done: u64, total: Option<u64>, unit: &str) {
         if let Some(step) = self.id {
             self.events.emit(EventKind::StepProgress { step, done, total, unit: unit.into() });
+        }
+    }
+
+    /// Reports where the time went of something that it waited for.
+    pub fn times(&self, what: impl Into<String>, parts: Vec<TimePart>) {
+        if let Some(step) = self.id {
+            self.events.emit(EventKind::StepTimes { step, what: what.into(), parts });
         }
     }
 

@@ -50,7 +50,8 @@ async fn a_failed_run_can_be_looked_into() {
     ground.apply(&secret).await;
     let pod = format!(
         "{{containers: [{{name: c, image: IMAGE, env: [{{name: URL, value: 'redis://u:{SECRET}@host'}}], \
-         command: [sh, -c, 'echo connecting to $URL; exit 3']}}]}}"
+         command: [sh, -c, 'echo connecting to $URL; exit 3'], \
+         readinessProbe: {{exec: {{command: ['true']}}, initialDelaySeconds: 2}}}}]}}"
     );
     ground.apply(&deployment("web", &pod)).await;
     rolled_out(&ground.step, &ground.space, WorkloadKind::Deployment, "web", LONG).await.unwrap_err();

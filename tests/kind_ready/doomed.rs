@@ -59,7 +59,7 @@ const CASES: [Case; 22] = [
     ),
     (
         "volume",
-        "{containers: [{name: c, image: IMAGE, command: [sleep, inf]}], \
+        "{containers: [{name: c, image: IMAGE, command: [sleep, inf], volumeMounts: [{name: settings, mountPath: /v}]}], \
          volumes: [{name: settings, configMap: {name: absent}}]}",
         Kind::NotFound,
         "its volume `settings` cannot be mounted: configmap \"absent\" not found",
@@ -67,7 +67,7 @@ const CASES: [Case; 22] = [
     ),
     (
         "volume-key",
-        "{containers: [{name: c, image: IMAGE, command: [sleep, inf]}], volumes: [{name: settings, \
+        "{containers: [{name: c, image: IMAGE, command: [sleep, inf], volumeMounts: [{name: settings, mountPath: /v}]}], volumes: [{name: settings, \
          configMap: {name: kube-root-ca.crt, items: [{key: absent, path: x}]}}]}",
         Kind::NotFound,
         "references non-existent config key: absent",
@@ -89,7 +89,8 @@ const CASES: [Case; 22] = [
     ),
     (
         "crash",
-        "{containers: [{name: c, image: IMAGE, command: [sh, -c, 'echo out of cheese; exit 3']}]}",
+        "{containers: [{name: c, image: IMAGE, command: [sh, -c, 'echo out of cheese; exit 3'], \
+         readinessProbe: {exec: {command: ['true']}, initialDelaySeconds: 2}}]}",
         Kind::Exited,
         "ended with exit code 3, twice",
         "out of cheese",
@@ -113,7 +114,7 @@ const CASES: [Case; 22] = [
     (
         "memory",
         "{containers: [{name: c, image: IMAGE, command: [sh, -c, 'exec tail /dev/zero'], \
-         resources: {limits: {memory: 32Mi}}}]}",
+         resources: {limits: {memory: 32Mi}}, readinessProbe: {exec: {command: ['true']}, initialDelaySeconds: 2}}]}",
         Kind::Exited,
         "was killed for using more memory than its limit (OOMKilled), twice",
         "",
@@ -172,7 +173,7 @@ const CASES: [Case; 22] = [
     ),
     (
         "host-path",
-        "{containers: [{name: c, image: IMAGE, command: [sleep, inf]}], \
+        "{containers: [{name: c, image: IMAGE, command: [sleep, inf], volumeMounts: [{name: data, mountPath: /v}]}], \
          volumes: [{name: data, hostPath: {path: /absent, type: Directory}}]}",
         Kind::NotFound,
         "hostPath type check failed: /absent is not a directory",

@@ -38,7 +38,7 @@ pub use times::{Length, PodTimes};
 
 use self::rollout::Workload;
 use self::told::Told;
-use self::verdict::{Doom, Seen, Verdict, verdict};
+use self::verdict::{Doom, Seen, Verdict, is_ready, verdict};
 use self::watch::{Change, Watch};
 use super::Space;
 use crate::run::child::last_lines;
@@ -100,7 +100,10 @@ async fn wait<W: Workload>(
     waiting.for_what("the cluster's API to answer");
     let end = tokio::time::timeout(timeout, end(&mut watch, &mut waiting)).await;
     let mut failure = match end {
-        Ok(Ok(End::Ready(times))) => return Ok(times),
+        Ok(Ok(End::Ready(times))) => {
+            times.iter().for_each(|pod| step.times(format!("pod {}", pod.pod), pod.event_parts()));
+            return Ok(times);
+        }
         Ok(Ok(End::Doomed(doom))) => doomed::<W>(space, name, doom).await,
         Ok(Err(failure)) => failure,
         Err(_) => late::<W>(space, name, timeout, &waiting.what, watch.seen()).await,
@@ -179,11 +182,6 @@ async fn late<W: Workload>(
     Failure::new(Kind::Timeout, format!("{state}: it was waiting for {what}"))
         .hint("the option `timeout` gives it more time")
         .evidence(evidence)
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 /// The last lines that a container wrote; those before its last start when

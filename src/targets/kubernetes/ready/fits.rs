@@ -84,8 +84,8 @@ fn resources(pod: &PodSpec, node: &Node) -> Option<String> {
     requests(pod).into_iter().find_map(|(name, wanted)| {
         // A device of a name with a slash may be announced later.
         let has = amount(allocatable.get(&name)?)?;
-        let missing = wanted > has;
-        missing.then(|| format!("has {}, the pod asks for {}", shown(&name, has), shown(&name, wanted)))
+        let is_short = wanted > has;
+        is_short.then(|| format!("has {}, the pod asks for {}", shown(&name, has), shown(&name, wanted)))
     })
 }
 

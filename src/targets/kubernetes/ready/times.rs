@@ -16,6 +16,7 @@ use kube::ResourceExt;
 
 use super::told::Told;
 use crate::run::duration::{parse, show};
+use crate::run::event::TimePart;
 
 /// The name of the part that the settings of a probe decide.
 const PROBING: &str = "until the next probe";
@@ -75,6 +76,16 @@ impl PodTimes {
             ("noticing", self.noticing),
         ];
         parts.into_iter().filter_map(|(name, length)| Some((name, length?))).collect()
+    }
+
+    /// The same for the record of the run.
+    pub(super) fn event_parts(&self) -> Vec<TimePart> {
+        let part = |(name, length): (&str, Length)| TimePart {
+            name: name.into(),
+            ms: length.took.as_secs_f64() * 1000.0,
+            exact: length.is_exact,
+        };
+        self.parts().into_iter().map(part).collect()
     }
 }
 

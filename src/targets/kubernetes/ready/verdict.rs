@@ -94,7 +94,11 @@ pub(super) fn verdict(seen: &Seen) -> Verdict {
     let Some(rollout) = &seen.rollout else {
         return Verdict::Waiting(format!("the {} `{}` to be made", seen.kind, seen.name));
     };
-    if rollout.is_complete {
+    // Without a readiness probe a pod counts as available from its start to its
+    // crash; its own status knows better.
+    if rollout.is_complete
+        && (rollout.retries || seen.pods.iter().all(|pod| is_ready(pod) || has_failed(pod)))
+    {
         return Verdict::Ready;
     }
     if !rollout.is_observed {
@@ -113,13 +117,26 @@ pub(super) fn verdict(seen: &Seen) -> Verdict {
         return Verdict::Doomed(Box::new(given_up(seen, why)));
     }
     let waiting = outlooks.into_iter().find(|outlook| matches!(outlook, Verdict::Waiting(_)));
-    waiting.unwrap_or_else(|| Verdict::Waiting(rollout.missing.clone()))
+    waiting.unwrap_or_else(|| match rollout.missing.as_str() {
+        "" => Verdict::Waiting("its pods to be ready".to_owned()),
+        missing => Verdict::Waiting(missing.to_owned()),
+    })
+}
+
+/// Whether a pod does its work.
+pub(super) fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// Whether a pod is over and another one takes its place.
+fn has_failed(pod: &Pod) -> bool {
+    status(pod).phase.as_deref() == Some("Failed")
 }
 
 fn given_up(seen: &Seen, why: &str) -> Doom {
     // The newest of its pods that failed.
-    let failed = |pod: &&Arc<Pod>| status(pod).phase.as_deref() == Some("Failed");
-    let pod = seen.pods.iter().filter(failed).max_by_key(|pod| pod.creation_timestamp());
+    let pod = seen.pods.iter().filter(|pod| has_failed(pod)).max_by_key(|pod| pod.creation_timestamp());
     let container = pod.and_then(|pod| {
         let PodStatus { init_container_statuses, container_statuses, .. } = status(pod);
         let mut all = init_container_statuses.into_iter().chain(container_statuses).flatten();
