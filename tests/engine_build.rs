@@ -11,6 +11,7 @@ use recipe::run::event::EventKind;
 use support::{Images, Watched, base, docker, engine, folder, request, unique};
 
 #[tokio::test]
+#[ignore = "needs a container engine: make test-kind"]
 async fn a_dockerfile_is_built_once() {
     let Some(engine) = engine().await else { return };
     let mut images = Images::default();
@@ -81,6 +82,7 @@ async fn a_dockerfile_is_built_once() {
 }
 
 #[tokio::test]
+#[ignore = "needs a container engine: make test-kind"]
 async fn a_failed_build_shows_the_line() {
     let Some(engine) = engine().await else { return };
     let text = format!("# first\nFROM {}\n\nRUN echo fine\nRUN echo one; \\\n  echo two; exit 7\n", base());
@@ -106,6 +108,7 @@ async fn a_failed_build_shows_the_line() {
 }
 
 #[tokio::test]
+#[ignore = "needs a container engine: make test-kind"]
 async fn what_is_absent_is_named() {
     let Some(engine) = engine().await else { return };
     let files = folder(&[("Dockerfile", "FROM recipe.local/no/such:image\n")]);
@@ -130,6 +133,7 @@ async fn what_is_absent_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container engine: make test-kind"]
 async fn the_same_image_is_built_once_by_all_branches() {
     let Some(engine) = engine().await else { return };
     let mut images = Images::default();
@@ -146,6 +150,7 @@ async fn the_same_image_is_built_once_by_all_branches() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container engine: make test-kind"]
 async fn a_cancelled_build_leaves_nothing() {
     let Some(engine) = engine().await else { return };
     let seconds = 100_000 + std::process::id();

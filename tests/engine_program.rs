@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use support::{Images, Watched, base, docker, engine, folder, program, request, unique};
 
 #[tokio::test]
+#[ignore = "needs a container engine: make test-kind"]
 async fn a_program_runs_on_its_base() {
     let Some(engine) = engine().await else { return };
     let mut images = Images::default();
@@ -43,6 +44,7 @@ async fn a_program_runs_on_its_base() {
 }
 
 #[tokio::test]
+#[ignore = "needs a container engine: make test-kind"]
 async fn a_static_program_needs_no_base() {
     let Some(engine) = engine().await else { return };
     let mut images = Images::default();
@@ -65,6 +67,7 @@ async fn a_static_program_needs_no_base() {
 }
 
 #[tokio::test]
+#[ignore = "needs a container engine: make test-kind"]
 async fn a_program_is_built_by_its_command_first() {
     let Some(engine) = engine().await else { return };
     let mut images = Images::default();

@@ -44,6 +44,7 @@ fn answers(host: &str) -> bool {
 }
 
 #[tokio::test]
+#[ignore = "needs a container engine: make test-kind"]
 async fn an_image_is_pushed_and_pulled_by_its_digest() {
     let Some(engine) = engine().await else { return };
     let registry = Registry::start();
@@ -73,6 +74,7 @@ async fn an_image_is_pushed_and_pulled_by_its_digest() {
 }
 
 #[tokio::test]
+#[ignore = "needs a container engine: make test-kind"]
 async fn a_registry_that_is_not_there_is_named() {
     let Some(engine) = engine().await else { return };
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

@@ -84,6 +84,7 @@ fn size_of_base(engine_size: u64) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container engine: make test-kind"]
 async fn a_node_gets_only_what_it_lacks() {
     let Some(engine) = engine().await else { return };
     let mut images = Images::default();
@@ -129,6 +130,7 @@ async fn a_node_gets_only_what_it_lacks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container engine: make test-kind"]
 async fn images_share_a_load_and_its_layers() {
     let Some(engine) = engine().await else { return };
     let mut images = Images::default();
@@ -183,6 +185,7 @@ fn exports(image: &BuiltImage) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container engine: make test-kind"]
 async fn a_prepared_image_is_not_exported_again() {
     let Some(engine) = engine().await else { return };
     let mut images = Images::default();
@@ -206,6 +209,7 @@ async fn a_prepared_image_is_not_exported_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a container engine: make test-kind"]
 async fn what_cannot_be_loaded_is_explained() {
     let Some(engine) = engine().await else { return };
     let watched = Watched::new();

@@ -82,6 +82,13 @@ impl Step {
         *self.cache.lock().unwrap_or_else(PoisonError::into_inner) = Some(CacheUse { hit, why: why.into() });
     }
 
+    /// The same step for work that is only a part of it: whether earlier work
+    /// was used for the part is not noted of the whole.
+    #[must_use]
+    pub fn part(&self) -> Self {
+        Self { cache: Arc::default(), ..self.clone() }
+    }
+
     /// What [`Step::cache`] noted.
     #[must_use]
     pub fn cache_use(&self) -> Option<CacheUse> {

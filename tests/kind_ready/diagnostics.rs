@@ -42,6 +42,7 @@ async fn pods(ground: &Ground) -> Vec<String> {
 }
 
 #[tokio::test]
+#[ignore = "needs a container engine: make test-kind"]
 async fn a_failed_run_can_be_looked_into() {
     let Some(ground) = Ground::new("failed").await else { return };
     let secret = format!(
@@ -86,6 +87,7 @@ async fn a_failed_run_can_be_looked_into() {
 }
 
 #[tokio::test]
+#[ignore = "needs a container engine: make test-kind"]
 async fn what_cannot_be_had_in_time_is_said() {
     let Some(mut config) = crate::cluster::config().await else { return };
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -114,6 +116,7 @@ async fn until_logged(folder: &RunFolder, name: &str, words: &str) -> String {
 }
 
 #[tokio::test]
+#[ignore = "needs a container engine: make test-kind"]
 async fn the_log_of_a_deleted_pod_is_kept() {
     let Some(ground) = Ground::new("follow").await else { return };
     let folder = tempfile::tempdir().unwrap();

@@ -199,6 +199,7 @@ fn assert_says(name: &str, failure: &Failure, kind: Kind, message: &str, evidenc
 }
 
 #[tokio::test]
+#[ignore = "needs a container engine: make test-kind"]
 async fn each_doom_is_told_with_its_evidence() {
     let Some(ground) = Ground::new("doomed").await else { return };
     let cases = CASES.iter().map(|(name, pod, kind, message, evidence)| {
@@ -215,6 +216,7 @@ async fn each_doom_is_told_with_its_evidence() {
 }
 
 #[tokio::test]
+#[ignore = "needs a container engine: make test-kind"]
 async fn the_rules_of_a_namespace_are_told() {
     let Some(ground) = Ground::new("rules").await else { return };
     let rules = "{apiVersion: v1, kind: ResourceQuota, metadata: {name: small}, spec: {hard: {requests.cpu: 500m}}}
@@ -249,6 +251,7 @@ async fn the_rules_of_a_namespace_are_told() {
 }
 
 #[tokio::test]
+#[ignore = "needs a container engine: make test-kind"]
 async fn other_workloads_are_doomed_as_well() {
     let Some(ground) = Ground::new("kinds").await else { return };
     let account = "{serviceAccountName: absent, containers: [{name: c, image: IMAGE}]}";

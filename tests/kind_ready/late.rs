@@ -9,6 +9,7 @@ use crate::LONG;
 use crate::cluster::{Ground, deployment};
 
 #[tokio::test]
+#[ignore = "needs a container engine: make test-kind"]
 async fn one_crash_is_forgiven() {
     let Some(ground) = Ground::new("crash").await else { return };
     let pod = "{containers: [{name: c, image: IMAGE, volumeMounts: [{name: v, mountPath: /v}], \
@@ -22,6 +23,7 @@ async fn one_crash_is_forgiven() {
 }
 
 #[tokio::test]
+#[ignore = "needs a container engine: make test-kind"]
 async fn a_config_map_may_come_a_moment_later() {
     let Some(ground) = Ground::new("later").await else { return };
     let pod = "{containers: [{name: c, image: IMAGE, command: [sleep, inf], \
@@ -39,6 +41,7 @@ async fn a_config_map_may_come_a_moment_later() {
 }
 
 #[tokio::test]
+#[ignore = "needs a container engine: make test-kind"]
 async fn room_that_others_take_may_become_free() {
     let Some(ground) = Ground::new("room").await else { return };
     // How much memory the node has is not known here; a port it has once.
@@ -59,6 +62,7 @@ async fn room_that_others_take_may_become_free() {
 }
 
 #[tokio::test]
+#[ignore = "needs a container engine: make test-kind"]
 async fn a_timeout_tells_how_far_it_was() {
     let Some(ground) = Ground::new("timeout").await else { return };
     let pod = "{containers: [{name: c, image: IMAGE, command: [sh, -c, 'echo warming up; exec sleep inf'], \
@@ -77,6 +81,7 @@ async fn a_timeout_tells_how_far_it_was() {
 }
 
 #[tokio::test]
+#[ignore = "needs a container engine: make test-kind"]
 async fn what_is_not_there_is_waited_for() {
     let Some(ground) = Ground::new("nothing").await else { return };
     let wait = rolled_out(&ground.step, &ground.space, WorkloadKind::Job, "absent", Duration::from_secs(3));

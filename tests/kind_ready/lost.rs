@@ -41,6 +41,7 @@ impl Wire {
 }
 
 #[tokio::test]
+#[ignore = "needs a container engine: make test-kind"]
 async fn a_cut_connection_is_made_again() {
     let Some(ground) = Ground::new("cut").await else { return };
     let mut config = config().await.unwrap();
@@ -63,6 +64,7 @@ async fn a_cut_connection_is_made_again() {
 }
 
 #[tokio::test]
+#[ignore = "needs a container engine: make test-kind"]
 async fn an_api_that_never_answers_ends_at_the_timeout() {
     let Some(mut config) = config().await else { return };
     // Accepts connections, by the kernel, and says nothing.
@@ -77,6 +79,7 @@ async fn an_api_that_never_answers_ends_at_the_timeout() {
 }
 
 #[tokio::test]
+#[ignore = "needs a container engine: make test-kind"]
 async fn an_api_that_is_not_there_is_said() {
     let Some(mut config) = config().await else { return };
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();

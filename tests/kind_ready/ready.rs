@@ -9,6 +9,7 @@ const SLEEPS: &str =
     "{terminationGracePeriodSeconds: 0, containers: [{name: c, image: IMAGE, command: [sleep, inf]}]}";
 
 #[tokio::test]
+#[ignore = "needs a container engine: make test-kind"]
 async fn every_kind_of_workload_becomes_ready() {
     let Some(ground) = Ground::new("ready").await else { return };
     ground.apply(&workload("Deployment", "deployment", "replicas: 2, minReadySeconds: 1,", SLEEPS)).await;
@@ -35,6 +36,7 @@ async fn every_kind_of_workload_becomes_ready() {
 }
 
 #[tokio::test]
+#[ignore = "needs a container engine: make test-kind"]
 async fn the_time_that_a_probe_takes_is_told() {
     let Some(ground) = Ground::new("times").await else { return };
     // Ready at once, but not asked before three seconds.
@@ -55,6 +57,7 @@ async fn the_time_that_a_probe_takes_is_told() {
 }
 
 #[tokio::test]
+#[ignore = "needs a container engine: make test-kind"]
 async fn what_is_asked_is_what_was_applied_last() {
     let Some(ground) = Ground::new("again").await else { return };
     let never = "{containers: [{name: c, image: 'absent:1', imagePullPolicy: Never}]}";

@@ -157,7 +157,7 @@ impl Provider for Kind {
     async fn spare_pull(&self, step: &Step, made: &Made, reference: &str) -> Result<(), Failure> {
         let (engine, _) = self.tools().await?;
         if engine.inspect(reference).await?.is_some() {
-            engine.load(step, &made.nodes, &[reference.to_owned()]).await?;
+            engine.load(&step.part(), &made.nodes, &[reference.to_owned()]).await?;
         }
         Ok(())
     }
