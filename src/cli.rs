@@ -308,6 +308,8 @@ pub enum ReportFormat {
     Text,
     /// A page that holds all it needs.
     Html,
+    /// A picture, for pages that show no scripts.
+    Svg,
     /// What `run --output json` prints.
     Json,
     /// Chrome trace events, for ui.perfetto.dev.

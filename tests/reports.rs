@@ -2,6 +2,7 @@
 //!
 //! `tests/fixtures/records` holds records of real runs by the first version of
 //! the schema, which have to stay readable, and what each is rendered as.
+//! `datastorage` also has the tests and the samples that came to it later.
 //! `UPDATE_GOLDEN=1 cargo test --test reports` rewrites the latter; the records
 //! themselves are never written again.
 
@@ -12,8 +13,8 @@ use std::path::{Path, PathBuf};
 use harness::Sandbox;
 
 /// Formats, and the ends of the golden files' names.
-const FORMATS: [(&str, &str); 4] =
-    [("text", "txt"), ("json", "json"), ("trace", "trace.json"), ("junit", "junit.xml")];
+const FORMATS: [(&str, &str); 5] =
+    [("text", "txt"), ("json", "json"), ("trace", "trace.json"), ("junit", "junit.xml"), ("svg", "svg")];
 
 fn record(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/records").join(name)
@@ -21,7 +22,13 @@ fn record(name: &str) -> PathBuf {
 
 #[test]
 fn records_of_the_first_schema() {
-    for (name, told) in [("shop", "✓ set up"), ("broken", "✗ failed"), ("stopped", "⊘ cancelled")] {
+    let records = [
+        ("shop", "✓ set up"),
+        ("broken", "✗ failed"),
+        ("stopped", "⊘ cancelled"),
+        ("datastorage", "✓ set up"),
+    ];
+    for (name, told) in records {
         let events = record(&format!("{name}.jsonl"));
         let events = events.to_str().unwrap();
         for (format, end) in FORMATS {

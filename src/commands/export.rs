@@ -9,7 +9,7 @@ use fs_err::File;
 
 use super::terminal;
 use crate::cli::{ReportFormat, RunArgs};
-use crate::report::{Model, ReadError, Summary, html, junit, read, timeline, trace};
+use crate::report::{Model, ReadError, Summary, html, junit, read, svg, timeline, trace};
 use crate::run::folder::SOURCES;
 use crate::run::{Event, Failure, Kind, RunFolder};
 
@@ -26,6 +26,7 @@ pub(super) fn render(format: ReportFormat, story: &Story) -> Result<String, Fail
     let Story { events, sources } = story;
     match format {
         ReportFormat::Html => Ok(html(events, sources)),
+        ReportFormat::Svg => Ok(svg(&Model::of(events))),
         ReportFormat::Text => Ok(text(&Model::of(events))),
         ReportFormat::Json => json(&Model::of(events)),
         ReportFormat::Trace => trace(events).map_err(|error| formless("a trace").cause(error)),

@@ -53,7 +53,7 @@ pub fn html(events: &[Event], sources: &BTreeMap<Arc<str>, Arc<str>>) -> String 
 }
 
 /// `text` as the text of an element.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

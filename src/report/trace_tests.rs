@@ -164,7 +164,7 @@ fn tests_and_the_machine_are_seen() {
 fn a_run_may_die_at_any_moment() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/records");
     let record = |name: &str| crate::report::read(&folder.join(name)).unwrap();
-    let real = ["shop.jsonl", "broken.jsonl", "stopped.jsonl"].map(record);
+    let real = ["shop.jsonl", "broken.jsonl", "stopped.jsonl", "datastorage.jsonl"].map(record);
     for events in real.into_iter().chain([sample::environment(), sample::failure()]) {
         for end in 1..=events.len() {
             check(&events[..end]);

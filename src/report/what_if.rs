@@ -5,8 +5,10 @@
 //! ends after its task, a group after its last branch; the script's own time in
 //! between stays.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::slice;
 
+use super::critical_path::CriticalPath;
 use super::line::{duration, label};
 use super::model::{Model, Step, Turn};
 use crate::run::event::StepKind;
@@ -17,6 +19,9 @@ const MOST: usize = 3;
 
 /// Gains below this share of the set-up are not worth a line.
 const LEAST: f64 = 0.01;
+
+/// Steps that are tried out: each costs a replay.
+const MOST_TRIED: usize = 12;
 
 /// What a delay could be cut down to, in milliseconds.
 const SHORT_DELAY_MS: f64 = 1000.0;
@@ -40,16 +45,29 @@ pub fn what_if(model: &Model) -> Vec<WhatIf> {
     if model.setup_outcome() != Some(Outcome::Succeeded) {
         return Vec::new();
     }
-    let cuts: Vec<Cut> =
-        model.steps.values().filter(|step| step.is_leaf()).flat_map(|step| cuts(model, step)).collect();
-    let mut found: Vec<WhatIf> = cuts.iter().map(|cut| cut.tried(model)).collect();
-    let cached: Vec<&Cut> = cuts.iter().filter(|cut| cut.is_cache).collect();
-    if cached.len() > 1 {
-        let took = cached.iter().map(|cut| (cut.step, cut.took_ms)).collect();
-        found.push(WhatIf {
-            condition: "with all of its images and data cached".to_owned(),
-            setup_ms: replayed(model, &took),
-        });
+    let path: HashSet<StepId> = CriticalPath::of(model).steps().collect();
+    let cuts = model.steps.values().filter(|step| step.is_leaf()).flat_map(|step| cuts(model, step));
+    let (cached, mut alone): (Vec<Cut>, Vec<Cut>) = {
+        let cuts: Vec<Cut> = cuts.collect();
+        let cached = cuts.iter().filter(|cut| cut.is_cache).cloned().collect();
+        // Of the others, none alone makes a difference.
+        (cached, cuts.into_iter().filter(|cut| path.contains(&cut.step)).collect())
+    };
+    alone.sort_by(|a, b| b.gain_ms.total_cmp(&a.gain_ms));
+    alone.truncate(MOST_TRIED);
+    let replayed = |cuts: &[Cut]| {
+        let gains = cuts.iter().map(|cut| (cut.step, cut.gain_ms)).collect();
+        replayed(model, &gains)
+    };
+    let tried =
+        |cut: &Cut| WhatIf { condition: cut.condition.clone(), setup_ms: replayed(slice::from_ref(cut)) };
+    let mut found: Vec<WhatIf> = alone.iter().map(tried).collect();
+    // Worth a line only where it is more than the best of them alone.
+    let best = found.iter().map(|what_if| what_if.setup_ms).fold(model.setup_ms(), f64::min);
+    let at_once = replayed(&cached);
+    if cached.len() > 1 && at_once < (1.0 - LEAST) * best {
+        let condition = "with all of its images and data cached".to_owned();
+        found.push(WhatIf { condition, setup_ms: at_once });
     }
     found.retain(|what_if| what_if.setup_ms < (1.0 - LEAST) * model.setup_ms());
     found.sort_by(|a, b| a.setup_ms.total_cmp(&b.setup_ms));
@@ -58,36 +76,30 @@ pub fn what_if(model: &Model) -> Vec<WhatIf> {
 }
 
 /// A step that could be shorter.
+#[derive(Clone)]
 struct Cut {
     step: StepId,
     condition: String,
-    took_ms: f64,
+    gain_ms: f64,
     is_cache: bool,
 }
 
-impl Cut {
-    fn tried(&self, model: &Model) -> WhatIf {
-        let setup_ms = replayed(model, &HashMap::from([(self.step, self.took_ms)]));
-        WhatIf { condition: self.condition.clone(), setup_ms }
-    }
-}
-
 fn cuts(model: &Model, step: &Step) -> Vec<Cut> {
-    let cut = |condition, took_ms, is_cache| Cut { step: step.id, condition, took_ms, is_cache };
+    let took_ms = model.took(step);
+    let cut = |condition, gain_ms, is_cache| Cut { step: step.id, condition, gain_ms, is_cache };
     let missed = step.cache.as_ref().map_or(CACHEABLE.contains(&&*step.primitive), |cache| !cache.hit);
     let mut cuts = Vec::new();
     if missed {
-        cuts.push(cut(format!("with {} cached", label(step)), 0.0, true));
+        cuts.push(cut(format!("with {} cached", label(step)), took_ms, true));
     }
     if &*step.primitive == "sleep" {
-        cuts.push(cut(format!("without {}", label(step)), 0.0, false));
+        cuts.push(cut(format!("without {}", label(step)), took_ms, false));
     }
     for wait in &step.waits {
         let waited = wait.to_ms.unwrap_or(model.end_of(step)) - wait.from_ms;
         let Some(delay) = wait.delay_ms.filter(|delay| *delay > SHORT_DELAY_MS) else { continue };
-        let gain = (delay - SHORT_DELAY_MS).min(waited);
         let condition = format!("with {} at {}", wait.what, duration(SHORT_DELAY_MS));
-        cuts.push(cut(condition, model.took(step) - gain, false));
+        cuts.push(cut(condition, (delay - SHORT_DELAY_MS).min(waited), false));
     }
     cuts
 }
@@ -121,8 +133,8 @@ struct Lane {
     tasks: Vec<StepId>,
 }
 
-/// The set-up, had the steps in `took` taken these milliseconds.
-fn replayed(model: &Model, took: &HashMap<StepId, f64>) -> f64 {
+/// The set-up, had the steps in `gains` been shorter by these milliseconds.
+fn replayed(model: &Model, gains: &HashMap<StepId, f64>) -> f64 {
     let mut lanes = HashMap::<Option<StepId>, Lane>::new();
     let mut begins = HashMap::<StepId, Moment>::new();
     let mut ends = HashMap::<StepId, Moment>::new();
@@ -147,10 +159,10 @@ fn replayed(model: &Model, took: &HashMap<StepId, f64>) -> f64 {
                 let task = step.waits_for.and_then(|task| ends.get(&task).copied());
                 let end = match (step.kind, task) {
                     (StepKind::Join, Some(task)) => begin.latest(task).on(end_ms),
-                    _ if step.is_leaf() => match took.get(&id) {
-                        Some(took_ms) => Moment { was: end_ms, is: begin.is + took_ms },
-                        None => begin.on(end_ms),
-                    },
+                    _ if step.is_leaf() => {
+                        let end = begin.on(end_ms);
+                        Moment { is: end.is - gains.get(&id).copied().unwrap_or_default(), ..end }
+                    }
                     _ => own.end(&ends, end_ms),
                 };
                 ends.insert(id, end);
@@ -180,15 +192,19 @@ mod tests {
     use crate::run::{Event, EventKind};
     use StepKind::{Branch, Group, Primitive, Task};
 
+    /// The set-up, had steps taken other times.
     fn with(events: &[Event], took: &[(u64, f64)]) -> f64 {
-        let took = took.iter().map(|(step, ms)| (StepId(*step), *ms)).collect();
-        (replayed(&Model::of(events), &took) * 10.0).round() / 10.0
+        let model = Model::of(events);
+        let gain = |(step, ms): &(u64, f64)| (StepId(*step), model.took(&model.steps[&StepId(*step)]) - ms);
+        let gains = took.iter().map(gain).collect();
+        (replayed(&model, &gains) * 10.0).round() / 10.0
     }
 
     #[test]
     fn nothing_changed_is_what_it_was() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/records");
-        let real = ["shop", "broken", "stopped"].map(|name| folder.join(format!("{name}.jsonl")));
+        let real =
+            ["shop", "broken", "stopped", "datastorage"].map(|name| folder.join(format!("{name}.jsonl")));
         let real = real.iter().map(|path| crate::report::read(path).unwrap());
         for events in real.chain([sample::environment(), sample::failure()]) {
             let model = Model::of(&events);
