@@ -144,8 +144,11 @@ async fn log(bundle: &Bundle, api: &Api<Pod>, pod: String, container: String, pr
     let file = format!("pods/{pod}/{container}{}.log", if previous { ".previous" } else { "" });
     let params =
         LogParams { container: Some(container), previous, tail_lines: Some(LINES), ..LogParams::default() };
-    if let Some(text) = bundle.have(&file, api.logs(&pod, &params)).await {
-        bundle.write(&file, &text);
+    match bundle.have(&file, api.logs(&pod, &params)).await {
+        // Said in place of a log, as if it were one.
+        Some(text) if text.starts_with("unable to retrieve container logs") => bundle.lack(&file, &text),
+        Some(text) => bundle.write(&file, &text),
+        None => {}
     }
 }
 

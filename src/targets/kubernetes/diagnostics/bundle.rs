@@ -54,8 +54,13 @@ impl Bundle {
             Ok(Err(error)) => error.to_string(),
             Err(_) => "the cluster did not answer in time".to_owned(),
         };
-        self.files().missing.push(format!("{what}: {why}"));
+        self.lack(what, &why);
         None
+    }
+
+    /// Notes that something could not be had.
+    pub(super) fn lack(&self, what: &str, why: &str) {
+        self.files().missing.push(format!("{what}: {why}"));
     }
 
     /// Writes a file, without secrets.
@@ -83,7 +88,7 @@ impl Bundle {
         });
         match yaml {
             Ok(yaml) => self.write(name, &yaml),
-            Err(error) => self.files().missing.push(format!("{name}: {error}")),
+            Err(error) => self.lack(name, &error),
         }
     }
 
