@@ -74,11 +74,12 @@ async fn a_failed_run_can_be_looked_into() {
     let log = names.iter().find(|name| name.starts_with(&format!("pods/{pod}/c."))).expect("a log");
     assert_eq!(read(&into, log), "connecting to redis://u:***@host\n");
     assert!(read(&into, "objects/Deployment-web.yaml").contains("redis://u:***@host"));
-    let node = names.iter().find(|name| name.starts_with("nodes/") && name.ends_with(".yaml")).unwrap();
+    let usage = names.iter().find(|name| name.ends_with("usage.json")).unwrap();
+    let node = &usage.replace("usage.json", "yaml");
     for wanted in ["DiskPressure", "allocatable", "images:"] {
         assert!(read(&into, node).contains(wanted), "{wanted}");
     }
-    assert!(read(&into, &node.replace(".yaml", ".usage.json")).contains("availableBytes"));
+    assert!(read(&into, usage).contains("availableBytes"));
     assert!(!names.iter().any(|name| name.contains("Secret")), "{names:?}");
     for name in &names {
         let text = read(&into, name);

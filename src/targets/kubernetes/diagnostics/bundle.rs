@@ -1,14 +1,11 @@
 //! A folder of files, each of which may fail to come.
 
-use std::fmt::Debug;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use kube::api::ListParams;
-use kube::{Api, Resource, ResourceExt};
+use kube::{Resource, ResourceExt};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
 use super::Collected;
@@ -89,20 +86,6 @@ impl Bundle {
         match yaml {
             Ok(yaml) => self.write(name, &yaml),
             Err(error) => self.lack(name, &error),
-        }
-    }
-
-    /// Writes all objects of a kind.
-    pub(super) async fn objects<K>(&self, api: Api<K>)
-    where
-        K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
-    {
-        let kind = K::kind(&());
-        let Some(objects) = self.have(&K::plural(&()), api.list(&ListParams::default())).await else {
-            return;
-        };
-        for object in &objects.items {
-            self.describe(&format!("objects/{kind}-{}.yaml", object.name_any()), object);
         }
     }
 
