@@ -19,11 +19,14 @@
 mod bundle;
 mod follow;
 
+use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::future::{BoxFuture, join_all};
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{
@@ -31,7 +34,9 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{ListParams, LogParams};
-use kube::{Api, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 pub use follow::Follower;
@@ -70,28 +75,57 @@ pub async fn collect(
         let what = format!("the diagnostics cannot be written to {}", into.display());
         Failure::new(Kind::Io, what).cause(error)
     })?;
-    let Space { client, namespace, .. } = space;
-    tokio::join!(
-        events(&bundle, space),
-        pods(&bundle, space),
-        nodes(&bundle, space),
-        bundle.objects::<Deployment>(Api::namespaced(client.clone(), namespace)),
-        bundle.objects::<StatefulSet>(Api::namespaced(client.clone(), namespace)),
-        bundle.objects::<DaemonSet>(Api::namespaced(client.clone(), namespace)),
-        bundle.objects::<ReplicaSet>(Api::namespaced(client.clone(), namespace)),
-        bundle.objects::<Job>(Api::namespaced(client.clone(), namespace)),
-        bundle.objects::<Service>(Api::namespaced(client.clone(), namespace)),
-        bundle.objects::<EndpointSlice>(Api::namespaced(client.clone(), namespace)),
-        bundle.objects::<ConfigMap>(Api::namespaced(client.clone(), namespace)),
-        bundle.objects::<PersistentVolumeClaim>(Api::namespaced(client.clone(), namespace)),
-        bundle.objects::<ResourceQuota>(Api::namespaced(client.clone(), namespace)),
-        bundle.objects::<ServiceAccount>(Api::namespaced(client.clone(), namespace)),
-    );
+    let parts = [
+        events(&bundle, space).boxed(),
+        pods(&bundle, space).boxed(),
+        nodes(&bundle, space).boxed(),
+        objects::<Deployment>(&bundle, space),
+        objects::<StatefulSet>(&bundle, space),
+        objects::<DaemonSet>(&bundle, space),
+        objects::<ReplicaSet>(&bundle, space),
+        objects::<Job>(&bundle, space),
+        objects::<Service>(&bundle, space),
+        objects::<EndpointSlice>(&bundle, space),
+        objects::<ConfigMap>(&bundle, space),
+        objects::<PersistentVolumeClaim>(&bundle, space),
+        objects::<ResourceQuota>(&bundle, space),
+        objects::<ServiceAccount>(&bundle, space),
+    ];
+    join_all(parts).await;
     Ok(bundle.close())
 }
 
+fn api<K>(space: &Space) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    Api::namespaced(space.client.clone(), &space.namespace)
+}
+
+/// Describes all objects of a kind.
+fn objects<'a, K>(bundle: &'a Bundle, space: &'a Space) -> BoxFuture<'a, ()>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+{
+    async move {
+        let list = ListParams::default();
+        let Some(objects) = bundle.have(&K::plural(&()), api::<K>(space).list(&list)).await else { return };
+        for object in &objects.items {
+            bundle.describe(&format!("objects/{}-{}.yaml", K::kind(&()), object.name_any()), object);
+        }
+    }
+    .boxed()
+}
+
 async fn events(bundle: &Bundle, space: &Space) {
-    let api: Api<Event> = Api::namespaced(space.client.clone(), &space.namespace);
+    let api: Api<Event> = api(space);
     let Some(mut events) = bundle.have("events", api.list(&ListParams::default())).await else { return };
     let time = |event: &Event| {
         let last = event.last_timestamp.as_ref().map(|time| time.0);
@@ -119,7 +153,7 @@ fn line(event: &Event, time: Option<k8s_openapi::jiff::Timestamp>) -> String {
 }
 
 async fn pods(bundle: &Bundle, space: &Space) {
-    let api: Api<Pod> = Api::namespaced(space.client.clone(), &space.namespace);
+    let api: Api<Pod> = api(space);
     let Some(pods) = bundle.have("pods", api.list(&ListParams::default())).await else { return };
     let logs = FuturesUnordered::new();
     for pod in &pods.items {
@@ -144,8 +178,11 @@ async fn log(bundle: &Bundle, api: &Api<Pod>, pod: String, container: String, pr
     let file = format!("pods/{pod}/{container}{}.log", if previous { ".previous" } else { "" });
     let params =
         LogParams { container: Some(container), previous, tail_lines: Some(LINES), ..LogParams::default() };
-    if let Some(text) = bundle.have(&file, api.logs(&pod, &params)).await {
-        bundle.write(&file, &text);
+    match bundle.have(&file, api.logs(&pod, &params)).await {
+        // Said in place of a log, as if it were one.
+        Some(text) if text.starts_with("unable to retrieve container logs") => bundle.lack(&file, &text),
+        Some(text) => bundle.write(&file, &text),
+        None => {}
     }
 }
 

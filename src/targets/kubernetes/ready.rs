@@ -101,7 +101,9 @@ async fn wait<W: Workload>(
     let end = tokio::time::timeout(timeout, end(&mut watch, &mut waiting)).await;
     let mut failure = match end {
         Ok(Ok(End::Ready(times))) => {
-            times.iter().for_each(|pod| step.times(format!("pod {}", pod.pod), pod.event_parts()));
+            for pod in &times {
+                step.times(format!("pod {}", pod.pod), pod.event_parts());
+            }
             return Ok(times);
         }
         Ok(Ok(End::Doomed(doom))) => doomed::<W>(space, name, doom).await,

@@ -1,14 +1,11 @@
 //! A folder of files, each of which may fail to come.
 
-use std::fmt::Debug;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use kube::api::ListParams;
-use kube::{Api, Resource, ResourceExt};
+use kube::{Resource, ResourceExt};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
 use super::Collected;
@@ -54,8 +51,13 @@ impl Bundle {
             Ok(Err(error)) => error.to_string(),
             Err(_) => "the cluster did not answer in time".to_owned(),
         };
-        self.files().missing.push(format!("{what}: {why}"));
+        self.lack(what, &why);
         None
+    }
+
+    /// Notes that something could not be had.
+    pub(super) fn lack(&self, what: &str, why: &str) {
+        self.files().missing.push(format!("{what}: {why}"));
     }
 
     /// Writes a file, without secrets.
@@ -83,21 +85,7 @@ impl Bundle {
         });
         match yaml {
             Ok(yaml) => self.write(name, &yaml),
-            Err(error) => self.files().missing.push(format!("{name}: {error}")),
-        }
-    }
-
-    /// Writes all objects of a kind.
-    pub(super) async fn objects<K>(&self, api: Api<K>)
-    where
-        K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
-    {
-        let kind = K::kind(&());
-        let Some(objects) = self.have(&K::plural(&()), api.list(&ListParams::default())).await else {
-            return;
-        };
-        for object in &objects.items {
-            self.describe(&format!("objects/{kind}-{}.yaml", object.name_any()), object);
+            Err(error) => self.lack(name, &error),
         }
     }
 

@@ -13,6 +13,7 @@ use kube::api::LogParams;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{Config, watcher};
 use kube::{Api, ResourceExt};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -40,6 +41,8 @@ async fn follow(space: Space, logs: Logs) {
     let watcher = watcher(api.clone(), Config::default().timeout(RENEWAL)).backoff(Pauses::default());
     let mut pods = watcher.applied_objects().boxed();
     let mut known = HashSet::new();
+    // One for each container of a pod, for what it wrote from start to start.
+    let mut queues: HashMap<(String, String), UnboundedSender<Source>> = HashMap::new();
     // They are aborted with it.
     let mut following = JoinSet::new();
     loop {
@@ -53,14 +56,27 @@ async fn follow(space: Space, logs: Logs) {
                     }
                 };
                 for (container, id) in started(&pod) {
-                    if known.insert(id.clone()) {
-                        let source = Source::new(&space.namespace, &pod, container, id);
-                        following.spawn(source.copy(api.clone(), logs.clone()));
+                    if !known.insert(id.clone()) {
+                        continue;
                     }
+                    let queue = queues.entry((pod.uid().unwrap_or_default(), container.clone()));
+                    let queue = queue.or_insert_with(|| {
+                        let (queue, sources) = unbounded_channel();
+                        following.spawn(copy_all(sources, api.clone(), logs.clone()));
+                        queue
+                    });
+                    let _ = queue.send(Source::new(&space.namespace, &pod, container, id));
                 }
             }
             Some(_) = following.join_next() => {}
         }
+    }
+}
+
+/// Copies what a container wrote, one start after the other.
+async fn copy_all(mut sources: UnboundedReceiver<Source>, api: Api<Pod>, logs: Logs) {
+    while let Some(source) = sources.recv().await {
+        source.copy(&api, &logs).await;
     }
 }
 
@@ -128,7 +144,7 @@ impl Source {
     }
 
     /// Copies it to its end, over broken connections.
-    async fn copy(self, api: Api<Pod>, logs: Logs) {
+    async fn copy(self, api: &Api<Pod>, logs: &Logs) {
         let mut reached = Reached::default();
         for pause in Pauses::default() {
             let place = match api.get(&self.pod).await {
@@ -152,7 +168,12 @@ impl Source {
                 return;
             }
             let copied = match api.log_stream(&self.pod, &params).await {
-                Ok(stream) => self.copy_from(stream, &mut reached, &logs).await,
+                Ok(stream) => self.copy_from(stream, &mut reached, logs).await,
+                // A node does not keep the logs of all starts.
+                Err(kube::Error::Api(status)) if place != Place::Running => {
+                    tracing::debug!(pod = self.pod, status.message, "a log is gone");
+                    return;
+                }
                 Err(error) => Err(std::io::Error::other(error)),
             };
             match copied {
@@ -230,15 +251,14 @@ impl Reached {
         self.repeated = 0;
     }
 
-    /// The lines that are new, without their times.
+    /// The lines that are new, without their times. What has none is not the
+    /// container's, but the kubelet's excuse.
     fn news(&mut self, lines: &str) -> String {
         let mut news = String::new();
         for line in lines.lines() {
-            let (at, line) = match line.split_once(' ') {
-                Some((at, line)) => (at.parse::<Timestamp>().ok(), line),
-                None => (line.parse().ok(), ""),
-            };
-            if self.is_new(at) {
+            // An empty line ends at the blank after its time, if not before.
+            let (at, line) = line.split_once(' ').unwrap_or((line, ""));
+            if at.parse().is_ok_and(|at| self.is_new(at)) {
                 news.push_str(line);
                 news.push('\n');
             }
@@ -246,8 +266,7 @@ impl Reached {
         news
     }
 
-    fn is_new(&mut self, at: Option<Timestamp>) -> bool {
-        let Some(at) = at else { return true };
+    fn is_new(&mut self, at: Timestamp) -> bool {
         match self.at {
             Some(reached) if at < reached => false,
             Some(reached) if at == reached => {
@@ -304,11 +323,7 @@ mod tests {
         reached.begin();
         let more = format!("{first}2026-11-24T10:00:00.2Z third of its time\n2026-11-24T10:00:01Z \n");
         assert_eq!(reached.news(&more), "third of its time\n\n");
-        assert_eq!(
-            reached.news("no time\n"),
-            "time\n",
-            "the word before the first blank is the time's place"
-        );
+        assert_eq!(reached.news("unable to retrieve container logs for containerd://a\n"), "");
     }
 
     #[test]

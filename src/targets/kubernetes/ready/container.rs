@@ -79,13 +79,13 @@ impl Contained<'_> {
     fn waits(&self, reason: &str, said: &str) -> Verdict {
         let image = self.spec.image.as_deref().unwrap_or_default();
         match reason {
-            "ErrImageNeverPull" => self.doomed(
+            "ErrImageNeverPull" => doomed(
                 Kind::NotFound,
                 format!("{self}: image `{image}` is not on the node, and imagePullPolicy is Never"),
                 "bring it there with load_image before it is deployed, or correct its name",
                 said,
             ),
-            "InvalidImageName" => self.doomed(
+            "InvalidImageName" => doomed(
                 Kind::Usage,
                 format!("{self}: `{image}` is not the name of an image"),
                 "an image is named like `repository/name:tag`, in lower case",
@@ -131,7 +131,7 @@ impl Contained<'_> {
             Kind::NotFound => "apply it before what uses it, and under the name and key that are used",
             _ => "change the manifest as the message says",
         };
-        self.doomed(kind, format!("{self} cannot start: {said}"), hint, said)
+        doomed(kind, format!("{self} cannot start: {said}"), hint, said)
     }
 
     fn not_created(&self, said: &str) -> Verdict {
@@ -142,7 +142,7 @@ impl Contained<'_> {
             return Verdict::Waiting(format!("{self} to be created; last: {said}"));
         }
         let hint = "change the manifest or the image as the message says";
-        self.doomed(Kind::Kubernetes, format!("{self} cannot be created: {}", last_cause(said)), hint, said)
+        doomed(Kind::Kubernetes, format!("{self} cannot be created: {}", last_cause(said)), hint, said)
     }
 
     fn failures(&self, said: &str) -> Told<'_> {
@@ -153,7 +153,7 @@ impl Contained<'_> {
     fn not_executable(&self, said: &str) -> Verdict {
         let cause = said.split("unable to start container process: ").last().unwrap_or(said);
         let cause = cause.trim_end_matches(": unknown");
-        self.doomed(
+        doomed(
             Kind::NotFound,
             format!("{self}: its command cannot be executed: {cause}"),
             "correct `command`, or put the program into the image, built for the node's architecture",
@@ -220,10 +220,10 @@ impl Contained<'_> {
             None => format!("{self} to be ready{last}"),
         }
     }
+}
 
-    fn doomed(&self, kind: Kind, what: String, hint: &str, said: &str) -> Verdict {
-        Verdict::Doomed(Box::new(Doom::new(kind, what).hint(hint).evidence(vec![said.to_owned()])))
-    }
+fn doomed(kind: Kind, what: String, hint: &str, said: &str) -> Verdict {
+    Verdict::Doomed(Box::new(Doom::new(kind, what).hint(hint).evidence(vec![said.to_owned()])))
 }
 
 /// Whether the runtime says that there is no such program, or none it can run.

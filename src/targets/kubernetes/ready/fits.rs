@@ -99,7 +99,9 @@ fn requests(pod: &PodSpec) -> BTreeMap<String, f64> {
     };
     let mut sum = BTreeMap::new();
     let mut add = |requests: Vec<(String, f64)>| {
-        requests.into_iter().for_each(|(name, more)| *sum.entry(name).or_insert(0.0) += more);
+        for (name, more) in requests {
+            *sum.entry(name).or_insert(0.0) += more;
+        }
     };
     let init = pod.init_containers.as_deref().unwrap_or_default();
     let stays = |container: &&Container| container.restart_policy.as_deref() == Some("Always");

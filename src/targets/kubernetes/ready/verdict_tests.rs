@@ -42,7 +42,9 @@ fn event(uid: &str, reason: &str, message: &str, (count, seconds): (i32, u32)) -
 fn judge(pod: Value, events: Vec<Arc<Event>>) -> Verdict {
     let mut seen = Seen { pods: vec![object(pod)], events, ..seen() };
     let pods = seen.pods.clone();
-    pods.iter().for_each(|pod| seen.crashes.note(pod));
+    for pod in &pods {
+        seen.crashes.note(pod);
+    }
     verdict(&seen)
 }
 
@@ -183,7 +185,9 @@ fn crashes(ends: &[Value]) -> Verdict {
         pod["status"]["containerStatuses"][0]["restartCount"] = json!(restarts);
         seen.pods = vec![object(pod)];
         let pods = seen.pods.clone();
-        pods.iter().for_each(|pod| seen.crashes.note(pod));
+        for pod in &pods {
+            seen.crashes.note(pod);
+        }
     }
     verdict(&seen)
 }
@@ -305,7 +309,7 @@ fn refusals_before_the_last_apply_do_not_count() {
     let said = "Error creating: pods \"web-\" is forbidden: violates PodSecurity \"restricted:latest\": x";
     let events = vec![event("maker", "FailedCreate", said, (9, 6))];
     let since = "2026-11-24T19:48:07Z".parse().ok();
-    waiting(verdict(&Seen { events, since, ..seen() }));
+    waiting(verdict(&Seen { since, events, ..seen() }));
 }
 
 #[test]
