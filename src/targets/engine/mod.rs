@@ -47,6 +47,7 @@ pub use self::build::BuiltImage;
 pub use self::connect::Provider;
 pub use self::load::{Loaded, NodeLoad};
 pub use self::node::Node;
+pub use self::program::program_path;
 
 /// A connection to a container engine. Cheap to clone.
 #[derive(Clone)]

@@ -42,6 +42,12 @@ pub(super) struct ProgramImage {
     pub entries: Vec<Entry>,
 }
 
+/// Where the program of the image called `name` is in it.
+#[must_use]
+pub fn program_path(name: &str) -> String {
+    format!("/{FOLDER}/{}", name.rsplit('/').next().unwrap_or(name))
+}
+
 impl Engine {
     pub(super) async fn build_program(
         &self,

@@ -52,11 +52,13 @@ pub(super) async fn build(
     children: &Children,
     request: ImageRequest,
 ) -> Result<Image, Failure> {
+    // A Dockerfile wins over a program that is built for it.
+    let binary = request.binary.clone().filter(|_| request.dockerfile.is_none());
     let labels = [(MANAGER_LABEL.to_owned(), MANAGER.to_owned())].into();
     let built = engine.build(step, children, &request, &labels).await?;
     Ok(Image {
         name: request.name.into(),
-        binary: None,
+        binary,
         digest: built.facts.id.into(),
         reference: Some(built.reference.into()),
     })

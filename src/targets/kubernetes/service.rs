@@ -8,9 +8,10 @@ use serde::Serialize;
 use super::workload::{Deployment, Probe};
 use super::{Kubernetes, Site, template};
 use crate::run::{Failure, Kind, Secrets, Step};
+use crate::targets::engine::program_path;
 use crate::targets::handles::ServiceParts;
 use crate::targets::variables::{expand, port_variable, substitute};
-use crate::targets::{Endpoint, Service, ServiceRequest};
+use crate::targets::{Endpoint, Image, Service, ServiceRequest};
 
 /// Where a service finds its files.
 const FILES: &str = "/etc/recipe/files";
@@ -114,7 +115,7 @@ fn values<'a>(
     given.extend(request.ports.iter().map(|(name, port)| (port_variable(name), port.to_string())));
     let env = expand(given, &request.env);
     let resolve = |words: &[String]| words.iter().map(|word| literal(&substitute(word, &env))).collect();
-    let command = request.command.as_deref().map(resolve);
+    let command = request.command.clone().map(|words| resolve(&in_container(words, request.image.as_ref())));
     let args = resolve(&request.args);
     let is_secret = |text: &str| secrets.masked(text) != text;
     // What comes from a Secret is taken as it is; what stands in the manifest
@@ -149,6 +150,18 @@ fn values<'a>(
     })
 }
 
+/// The command line in a container, where the image's program has a path of
+/// its own; as on the local target its name means the program.
+fn in_container(mut words: Vec<String>, image: Option<&Image>) -> Vec<String> {
+    let binary = image.and_then(|image| Some((&image.name, image.binary.as_ref()?.file_name()?)));
+    if let (Some((name, binary)), Some(first)) = (binary, words.first_mut())
+        && binary == first.as_str()
+    {
+        *first = program_path(name);
+    }
+    words
+}
+
 /// Keeps Kubernetes from looking for references in what is resolved.
 fn literal(text: &str) -> String {
     text.replace("$(", "$$(")
@@ -170,7 +183,6 @@ fn file(index: usize, path: &str, text: &str) -> Result<File, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::targets::Image;
 
     fn request() -> ServiceRequest {
         ServiceRequest {
@@ -211,6 +223,16 @@ mod tests {
         assert_eq!(kinds, ["Secret", "ConfigMap", "Service", "Deployment"]);
         let plain = &manifest.objects[1..];
         assert!(!serde_json::to_string(plain).unwrap().contains("hunter22"));
+    }
+
+    #[test]
+    fn the_name_of_a_program_means_the_program() {
+        let image = Image { binary: Some("target/release/shop".into()), ..Image::named("shop:1".to_owned()) };
+        let image = Image { name: "shop".into(), ..image };
+        let words = |first: &str| vec![first.to_owned(), "-v".to_owned()];
+        assert_eq!(in_container(words("shop"), Some(&image)), ["/app/shop", "-v"]);
+        assert_eq!(in_container(words("sh"), Some(&image)), ["sh", "-v"]);
+        assert_eq!(in_container(words("shop"), None), ["shop", "-v"]);
     }
 
     #[test]

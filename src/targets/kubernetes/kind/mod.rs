@@ -144,7 +144,12 @@ impl Provider for Kind {
 
     async fn build(&self, step: &Step, request: ImageRequest) -> Result<Image, Failure> {
         let (engine, _) = self.tools().await?;
-        build(engine, step, &self.run.children, request).await
+        let image = build(engine, step, &self.run.children, request).await?;
+        if let Some(reference) = &image.reference {
+            // While a cluster comes up, perhaps; who loads the image waits for it.
+            engine.prepare(step, reference);
+        }
+        Ok(image)
     }
 
     async fn bring(&self, step: &Step, made: &Made, image: &Image) -> Result<Image, Failure> {
