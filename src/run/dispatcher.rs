@@ -137,7 +137,9 @@ fn dispatch(queue: &Receiver<Item>, mut reporters: Vec<Box<dyn Reporter>>) -> Ve
                 }
             }),
             Ok(Item::Settle(done)) => {
-                reporters.iter_mut().for_each(|reporter| reporter.settle());
+                for reporter in &mut reporters {
+                    reporter.settle();
+                }
                 let _ = done.send(());
             }
             Err(Timeout) => reporters.iter_mut().for_each(|reporter| reporter.tick()),
