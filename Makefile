@@ -5,7 +5,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 # Where cargo puts what it builds.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: run test test-e2e test-html lint bench clean
+.PHONY: run test test-e2e test-html test-kind kind-images lint bench bench-kind clean
 
 ## Install what is missing, build, and set up the DataStorage environment.
 run:
@@ -32,6 +32,15 @@ test-html:
 	npm ci --silent --prefix tests/html
 	cargo test --test html -- --ignored
 
+## The targets kind and kube on a real cluster. See tests/kind/README.md.
+test-kind: kind-images
+	.ci/setup tests
+	.ci/test-kind
+
+## The images of the kind target's tests, in the Docker engine. See tests/kind/README.md.
+kind-images:
+	tests/kind/build
+
 ## What CI refuses.
 lint:
 	cargo fmt --check
@@ -43,6 +52,12 @@ bench:
 	cargo bench --bench setup
 	cargo bench --bench cost
 	cargo bench --bench overhead
+
+## Measure the kind target: against a reference script, and loads of images against kind's.
+bench-kind: kind-images
+	.ci/setup tests
+	.ci/with-kind benches/kind/run.sh
+	.ci/with-kind cargo bench --bench load
 
 clean:
 	cargo clean

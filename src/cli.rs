@@ -3,10 +3,15 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
 
-pub use measure::{BenchArgs, TestArgs};
+use crate::commands::shell;
 
 mod measure;
+mod tools;
+
+pub use measure::{BenchArgs, TestArgs};
+pub use tools::{CompletionsArgs, DoctorArgs, InitArgs, LockArgs, ManArgs, Need, Shell};
 
 const MORE_HELP: &str = "\
 Exit codes:
@@ -23,6 +28,8 @@ Environment variables:
   RECIPE_RUN_DIR       where servers keep their data while they run
   RECIPE_PG_BIN        the directory of PostgreSQL's programs
   RECIPE_REDIS_SERVER  the program redis-server
+  RECIPE_PATH          folders that modules are looked for in, separated by colons
+  RECIPE_PARAM_NAME    the parameter NAME of a recipe; --set wins
   RECIPE_LOG           what to log for developers, such as recipe=debug
   NO_COLOR             no colours and no live display";
 
@@ -57,6 +64,10 @@ pub enum Command {
     /// The ways take turns, so that noise of the machine meets all of them; each run starts from nothing
     /// and is taken down. Where results of earlier runs are kept, runs that use them are measured, too.
     Bench(BenchArgs),
+    /// Show what a run would do, and how long it would take, without doing it
+    Plan(PlanArgs),
+    /// Write and run a recipe entry by entry, or look into an environment
+    Repl(ReplArgs),
     /// Take environments down
     Down(DownArgs),
     /// List runs
@@ -71,10 +82,31 @@ pub enum Command {
     Logs(LogsArgs),
     /// Show a run again from its record, also one that was killed
     Report(ReportArgs),
-    /// Compile recipes and what they import, without running them
+    /// Find what is wrong with recipes and what they import, without running them
     Check(CheckArgs),
     /// Describe the primitives that recipes can call
     Doc(DocArgs),
+    /// Pin the modules that recipe.toml takes from elsewhere, and fetch them
+    Lock(LockArgs),
+    /// Write a first recipe that fits what is found here
+    Init(InitArgs),
+    /// Check what targets need, and say how to install what is missing
+    Doctor(DoctorArgs),
+    /// Print what a shell needs to complete commands, recipes, parameters and runs
+    ///
+    /// For bash: source <(recipe completions bash), the same for zsh;
+    /// for fish: recipe completions fish | source
+    Completions(CompletionsArgs),
+    /// Print the page of the manual, or write all pages
+    Man(ManArgs),
+    /// Print the JSON schema of recipe.toml, for editors
+    Schema,
+    /// A port-forward of a run
+    #[command(name = "__forward", hide = true)]
+    Forward {
+        /// The file that says what to forward.
+        file: PathBuf,
+    },
     /// The supervisor of a run
     #[command(name = "__supervise", hide = true)]
     Supervise {
@@ -98,13 +130,17 @@ pub struct UpArgs {
 #[derive(Debug, Clone, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct RunArgs {
-    /// The recipe, a .rhai file
+    /// The recipe, a .rhai file; with --help its parameters are listed
+    #[arg(add = ArgValueCompleter::new(shell::recipes))]
     pub recipe: PathBuf,
-    /// Where to set up: local
+    /// Where to set up: local, kind or kube:CONTEXT
     #[arg(long, env = "RECIPE_TARGET", value_name = "TARGET")]
     pub target: Option<String>,
+    /// Where images for kube:CONTEXT are pushed to and pulled from
+    #[arg(long, env = "RECIPE_REGISTRY", value_name = "HOST/PATH")]
+    pub registry: Option<String>,
     /// Set a parameter of the recipe
-    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = key_value)]
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = key_value, add = ArgValueCompleter::new(shell::params))]
     pub set: Vec<(String, String)>,
     /// Read parameters from a TOML, YAML or JSON file; --set wins
     #[arg(long, value_name = "FILE")]
@@ -150,6 +186,43 @@ pub struct RunArgs {
     pub verbose: bool,
 }
 
+/// `recipe plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The recipe, a .rhai file; with --help its parameters are listed
+    #[arg(add = ArgValueCompleter::new(shell::recipes))]
+    pub recipe: PathBuf,
+    /// Where to set up: local
+    #[arg(long, env = "RECIPE_TARGET", value_name = "TARGET")]
+    pub target: Option<String>,
+    /// Set a parameter of the recipe
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = key_value, add = ArgValueCompleter::new(shell::params))]
+    pub set: Vec<(String, String)>,
+    /// Read parameters from a TOML, YAML or JSON file; --set wins
+    #[arg(long, value_name = "FILE")]
+    pub params: Option<PathBuf>,
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
+    pub output: Output,
+}
+
+/// `recipe repl`.
+#[derive(Debug, Args)]
+pub struct ReplArgs {
+    /// Where to set up: local
+    #[arg(long, env = "RECIPE_TARGET", value_name = "TARGET")]
+    pub target: Option<String>,
+    /// Open the handles of a run that is up, or failed and was kept
+    #[arg(long, value_name = "RUN", add = ArgValueCompleter::new(shell::runs))]
+    pub attach: Option<String>,
+    /// Set a parameter
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = key_value, add = ArgValueCompleter::new(shell::params))]
+    pub set: Vec<(String, String)>,
+    /// Read parameters from a TOML, YAML or JSON file; --set wins
+    #[arg(long, value_name = "FILE")]
+    pub params: Option<PathBuf>,
+}
+
 /// What happens to the environment of a failed run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Keep {
@@ -174,6 +247,7 @@ pub enum Output {
 #[derive(Debug, Args)]
 pub struct RunName {
     /// The run; the newest that is up when left out
+    #[arg(add = ArgValueCompleter::new(shell::runs))]
     pub run: Option<String>,
     /// The form of the output
     #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
@@ -184,6 +258,7 @@ pub struct RunName {
 #[derive(Debug, Args)]
 pub struct DownArgs {
     /// The runs; the only one that is up when left out
+    #[arg(add = ArgValueCompleter::new(shell::runs))]
     pub runs: Vec<String>,
     /// All runs that are up
     #[arg(long, conflicts_with = "runs")]
@@ -205,8 +280,10 @@ pub struct ListArgs {
 #[derive(Debug, Args)]
 pub struct LogsArgs {
     /// The run, or a server or service of the newest run that is up
+    #[arg(add = ArgValueCompleter::new(shell::runs))]
     pub run: Option<String>,
     /// The server or service; all of them when left out
+    #[arg(add = ArgValueCompleter::new(shell::workloads))]
     pub name: Option<String>,
     /// How many lines of each, from the end
     #[arg(short = 'n', long, default_value_t = 100)]
@@ -217,7 +294,7 @@ pub struct LogsArgs {
 #[derive(Debug, Args)]
 pub struct ReportArgs {
     /// The run, or a file that --record wrote; the newest run when left out
-    #[arg(value_name = "RUN|FILE")]
+    #[arg(value_name = "RUN|FILE", add = ArgValueCompleter::new(shell::runs))]
     pub run: Option<String>,
     /// What to make of it
     #[arg(long, value_enum, default_value_t = ReportFormat::Text, value_name = "FORMAT")]
@@ -245,14 +322,29 @@ pub enum ReportFormat {
 #[derive(Debug, Args)]
 pub struct CheckArgs {
     /// The recipes
-    #[arg(required = true)]
+    #[arg(required = true, add = ArgValueCompleter::new(shell::recipes))]
     pub recipes: Vec<PathBuf>,
+    /// The form of the output: for people, for programs, or as annotations of GitHub Actions
+    #[arg(long, value_enum, default_value_t = CheckFormat::Text, value_name = "FORMAT")]
+    pub output: CheckFormat,
+}
+
+/// The form of what is wrong with recipes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    /// For people, on standard error.
+    Text,
+    /// For programs.
+    Json,
+    /// Annotations of GitHub Actions.
+    Github,
 }
 
 /// `recipe doc`.
 #[derive(Debug, Args)]
 pub struct DocArgs {
     /// A primitive; a list of all when left out
+    #[arg(add = ArgValueCompleter::new(shell::primitives))]
     pub name: Option<String>,
     /// The form of the output
     #[arg(long, value_enum, default_value_t = DocFormat::Text, value_name = "FORMAT")]
@@ -268,6 +360,14 @@ pub enum DocFormat {
     Markdown,
     /// For programs.
     Json,
+    /// A page of the manual, for man.
+    Man,
+    /// A definition file for Rhai's language server, recipe.d.rhai.
+    Definitions,
+    /// A TextMate grammar, for VS Code and other editors.
+    Grammar,
+    /// Snippets of VS Code.
+    Snippets,
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

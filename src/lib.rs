@@ -29,3 +29,13 @@ pub mod supervise;
 pub mod targets;
 
 pub use commands::main;
+pub use rhai::{Dynamic, Map};
+pub use run::{Failure, Kind};
+
+/// The `recipe` command with primitives of a team's own beside recipe's; see
+/// `examples/embedding.rs`. The binary that calls it is its own supervisor.
+#[must_use]
+pub fn main_with(own: &'static [script::Primitive]) -> std::process::ExitCode {
+    primitives::register(own);
+    main()
+}

@@ -6,10 +6,9 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::primitives::Parameter;
 use crate::run::{Failure, Kind};
-
-/// Names this version can set up on.
-const TARGETS: [&str; 1] = ["local"];
+use crate::targets::{TARGETS, is_target};
 
 /// The project's `recipe.toml`, beside or above its recipes.
 #[derive(Debug, Default, Deserialize)]
@@ -17,6 +16,53 @@ const TARGETS: [&str; 1] = ["local"];
 struct ProjectFile {
     /// The target when nothing else says.
     target: Option<String>,
+    /// Where images for `kube:CONTEXT` are pushed to, when nothing else says.
+    registry: Option<String>,
+    /// Read where modules are looked for.
+    #[serde(rename = "path")]
+    _path: Option<toml::Value>,
+    #[serde(rename = "modules")]
+    _modules: Option<toml::Value>,
+    #[serde(rename = "override")]
+    _override: Option<toml::Value>,
+}
+
+/// The JSON schema of `recipe.toml`.
+#[must_use]
+pub fn schema() -> Value {
+    let text = |doc: &str| serde_json::json!({ "type": "string", "description": doc });
+    serde_json::json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "recipe.toml",
+        "description": "The settings of a project with recipes, at its root",
+        "type": "object",
+        "additionalProperties": false,
+        "properties": {
+            "target": text("the target when nothing else says: `local`, `kind` or `kube:CONTEXT`"),
+            "registry": text("where images for `kube:CONTEXT` are pushed to, when nothing else says"),
+            "path": {
+                "type": "array", "items": { "type": "string" },
+                "description": "folders that modules are looked for in, after that of the importing file; RECIPE_PATH wins",
+            },
+            "modules": {
+                "type": "object",
+                "description": "modules from elsewhere by the first part of their path; recipe.lock pins them",
+                "additionalProperties": {
+                    "type": "object", "additionalProperties": false,
+                    "oneOf": [{ "required": ["path"] }, { "required": ["git"] }],
+                    "properties": {
+                        "path": text("a folder"),
+                        "git": text("a repository that git can clone"),
+                        "rev": text("a branch, tag or commit; the default branch when left out"),
+                    },
+                },
+            },
+            "override": {
+                "type": "object", "additionalProperties": { "type": "string" },
+                "description": "modules of which the functions of another file replace some",
+            },
+        },
+    })
 }
 
 /// The target that a run asks for.
@@ -26,11 +72,19 @@ struct ProjectFile {
 pub fn target(given: Option<&str>, workspace: &Path) -> Result<String, Failure> {
     let project = project_file(workspace)?;
     let target = given.map(str::to_owned).or(project.target).unwrap_or_else(|| "local".to_owned());
-    if TARGETS.contains(&target.as_str()) {
+    if is_target(&target) {
         return Ok(target);
     }
     Err(Failure::new(Kind::TargetUnusable, format!("this version cannot set up on the target `{target}`"))
         .hint(format!("it can set up on: {}", TARGETS.join(", "))))
+}
+
+/// The registry that images for a cluster that is there are pushed to.
+///
+/// # Errors
+/// When `recipe.toml` is wrong.
+pub fn registry(given: Option<&str>, workspace: &Path) -> Result<Option<String>, Failure> {
+    Ok(given.map(str::to_owned).or(project_file(workspace)?.registry))
 }
 
 fn project_file(workspace: &Path) -> Result<ProjectFile, Failure> {
@@ -45,17 +99,52 @@ fn project_file(workspace: &Path) -> Result<ProjectFile, Failure> {
     })
 }
 
-/// The parameters given by `--params` and `--set`, the latter as text.
+/// Begins the names of variables that give parameters.
+const PARAM_VARIABLE: &str = "RECIPE_PARAM_";
+
+/// The parameters given by `--params`, by `RECIPE_PARAM_*` and by `--set`, the
+/// latter two as text and stronger. `declared` are the recipe's own, where they
+/// are known.
 ///
 /// # Errors
-/// When the file cannot be read as a map.
-pub fn params(set: &[(String, String)], file: Option<&Path>) -> Result<BTreeMap<String, Value>, Failure> {
+/// When the file cannot be read as a map; when a parameter is none of the
+/// recipe's, or its value does not fit. All of them are told.
+pub fn params(
+    set: &[(String, String)],
+    file: Option<&Path>,
+    declared: Option<&[Parameter]>,
+) -> Result<BTreeMap<String, Value>, Failure> {
     let mut params = match file {
         Some(path) => read_params(path)?,
         None => BTreeMap::new(),
     };
+    params.extend(from_variables(declared));
     params.extend(set.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))));
+    if let Some(declared) = declared {
+        check_params(&params, declared)?;
+    }
     Ok(params)
+}
+
+/// Variables are for whichever recipe has such a parameter: others do not mind.
+fn from_variables(declared: Option<&[Parameter]>) -> BTreeMap<String, Value> {
+    let variables = std::env::vars_os().filter_map(|(name, value)| {
+        let name = name.into_string().ok()?.strip_prefix(PARAM_VARIABLE)?.to_owned();
+        Some((name, value.into_string().ok()?))
+    });
+    let named = variables.filter_map(|(name, value)| {
+        let name = match declared {
+            Some(declared) => declared.iter().find(|known| variable(&known.name) == name)?.name.clone(),
+            None => name.to_ascii_lowercase(),
+        };
+        Some((name, Value::String(value)))
+    });
+    named.collect()
+}
+
+/// What follows [`PARAM_VARIABLE`] for a parameter.
+fn variable(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
 }
 
 fn read_params(path: &Path) -> Result<BTreeMap<String, Value>, Failure> {
@@ -73,20 +162,26 @@ fn read_params(path: &Path) -> Result<BTreeMap<String, Value>, Failure> {
     }
 }
 
-/// Refuses parameters that the recipe does not ask for. `declared` is none
-/// where a recipe computes their names.
-///
-/// # Errors
-/// Names the first unknown one.
-pub fn check_params(params: &BTreeMap<String, Value>, declared: Option<&[String]>) -> Result<(), Failure> {
-    let Some(declared) = declared else { return Ok(()) };
-    let Some(unknown) = params.keys().find(|name| !declared.contains(name)) else { return Ok(()) };
-    let mut failure = Failure::new(Kind::Usage, format!("the recipe has no parameter `{unknown}`"));
-    let names = declared.iter().map(String::as_str);
-    failure.hint = if declared.is_empty() {
-        Some("it has no parameters at all".to_owned())
-    } else {
-        crate::script::suggest::hint(unknown, names, "its parameters are")
-    };
-    Err(failure)
+/// Refuses parameters that the recipe does not ask for, and values that it
+/// would refuse.
+fn check_params(params: &BTreeMap<String, Value>, declared: &[Parameter]) -> Result<(), Failure> {
+    let mut wrong = Vec::new();
+    for (name, value) in params {
+        if let Some(known) = declared.iter().find(|known| known.name == *name) {
+            wrong.extend(known.read(value).err());
+            continue;
+        }
+        let mut failure = Failure::new(Kind::Usage, format!("the recipe has no parameter `{name}`"));
+        let names = declared.iter().map(|known| known.name.as_str());
+        failure.hint = if declared.is_empty() {
+            Some("it has no parameters at all".to_owned())
+        } else {
+            crate::script::suggest::hint(name, names, "its parameters are")
+        };
+        wrong.push(failure);
+    }
+    let mut wrong = wrong.into_iter();
+    let Some(mut first) = wrong.next() else { return Ok(()) };
+    first.evidence.extend(wrong.map(|other| other.to_string()));
+    Err(first)
 }

@@ -73,7 +73,7 @@ fn a_target_that_this_version_does_not_have() {
 #[test]
 fn a_project_file_with_a_mistake() {
     let sandbox = Sandbox::with("").file("recipe.toml", "taget = \"local\"\n");
-    sandbox.run().exits(2).says(&["recipe.toml", "taget", "expected `target`"]);
+    sandbox.run().exits(2).says(&["recipe.toml", "taget", "expected one of `target`"]);
     let sandbox = Sandbox::with("").file("recipe.toml", "target = \n");
     sandbox.run().exits(2).says(&["recipe.toml", "line 1"]);
 }
@@ -136,7 +136,7 @@ fn parameters_of_the_wrong_type() {
         (["--params", "p.toml"], "`count` must be a whole number, got `1.5`"),
         (["--params", "q.toml"], "`list` must be a JSON array, got `true`"),
     ] {
-        sandbox.recipe(["run"].iter().chain(&args).chain(&["recipe.rhai"])).exits(1).says(&[says]);
+        sandbox.recipe(["run"].iter().chain(&args).chain(&["recipe.rhai"])).exits(2).says(&[says]);
     }
     Sandbox::with("let x = 1;\nlet a = param(\"must\");").run().exits(1).says(&[
         "the parameter `must` must be given",

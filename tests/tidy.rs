@@ -17,10 +17,10 @@ const LAYERS: [(&str, &[&str]); 7] = [
 ];
 
 /// Outside crates and the one place that may use them.
-const HOMES: [(&str, &str); 10] = [
-    ("rhai::", "src/script src/primitives src/commands/session.rs"),
+const HOMES: &[(&str, &str)] = &[
+    ("rhai::", "src/script src/primitives src/commands/session.rs src/lib.rs"),
     ("tokio_postgres::", "src/migrate src/targets src/primitives/database.rs"),
-    ("clap::", "src/cli.rs src/cli src/commands/mod.rs"),
+    ("clap::", "src/cli.rs src/cli src/commands/mod.rs src/commands/shell.rs"),
     ("miette::", "src/script/diagnostic.rs src/script/render.rs"),
     ("reqwest::", "src/targets/http.rs src/primitives/web.rs"),
     ("strsim::", "src/script/suggest.rs"),
@@ -28,6 +28,16 @@ const HOMES: [(&str, &str); 10] = [
     ("quick_xml::", "src/report/results.rs"),
     ("glob::", "src/report/results.rs"),
     ("chrono::", "src/report/junit.rs"),
+    ("rustyline::", "src/commands/repl"),
+    ("bollard::", "src/targets/engine"),
+    ("tar::", "src/targets/engine"),
+    ("sha2::", "src/targets/engine"),
+    ("regex::", "src/targets/engine"),
+    ("kube::", "src/targets/kubernetes"),
+    ("k8s_openapi::", "src/targets/kubernetes"),
+    ("minijinja::", "src/targets/kubernetes/template.rs"),
+    ("clap_complete::", "src/cli.rs src/commands/shell.rs"),
+    ("clap_mangen::", "src/commands/shell.rs"),
 ];
 
 fn root() -> &'static Path {

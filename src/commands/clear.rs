@@ -11,6 +11,7 @@ use crate::run::journal::{self, Change};
 use crate::run::scratch::MARK_VARIABLE;
 use crate::run::{Failure, Kind, RunFolder};
 use crate::supervise::ProcessId;
+use crate::targets::kubernetes::clean_up;
 
 /// How long a process group has to quit by itself.
 const GRACE: Duration = Duration::from_secs(2);
@@ -25,7 +26,7 @@ pub(super) async fn clear(folder: &RunFolder, facts: &Facts) -> Result<(), Failu
     let entries = journal::read(&folder.path).map_err(|error| {
         Failure::new(Kind::Io, format!("the journal of `{}` cannot be read", folder.id)).cause(error)
     })?;
-    let leaders = entries.into_iter().filter_map(|entry| match entry.change {
+    let leaders = entries.iter().filter_map(|entry| match entry.change {
         Change::Running { process, .. } => Some(process),
         _ => None,
     });
@@ -46,12 +47,13 @@ pub(super) async fn clear(folder: &RunFolder, facts: &Facts) -> Result<(), Failu
     };
     // Whoever does not go belongs to another user, and keeps no directory.
     let _ = tokio::time::timeout(GRACE, stragglers).await;
-    match fs_err::remove_dir_all(&facts.scratch) {
+    let removed = match fs_err::remove_dir_all(&facts.scratch) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(Failure::new(Kind::Io, format!("{} cannot be removed", facts.scratch.display())).cause(error))
         }
         _ => Ok(()),
-    }
+    };
+    clean_up(folder).await.and(removed)
 }
 
 /// Asks a process group to quit, which keeps PostgreSQL from leaking shared

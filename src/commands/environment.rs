@@ -14,6 +14,7 @@ use crate::run::folder::{Facts, State};
 use crate::run::scratch::MARK_VARIABLE;
 use crate::run::{Failure, Kind, RunFolder};
 use crate::supervise::{ProcessId, Supervisor, socket_path};
+use crate::targets::kubernetes::clean_up;
 
 /// How a run stands in truth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,11 +85,16 @@ pub(super) async fn take_down(folder: &RunFolder, facts: &Facts) -> Result<(), F
         }
     }
     match Supervisor::connect(&facts.scratch).await {
-        Ok(supervisor) => supervisor.shutdown().await.map_err(|error| {
-            Failure::new(Kind::Io, format!("run `{}` cannot be taken down", folder.id)).cause(error)
-        })?,
+        Ok(supervisor) => {
+            let (shut, cleared) = tokio::join!(supervisor.shutdown(), clean_up(folder));
+            shut.map_err(|error| {
+                Failure::new(Kind::Io, format!("run `{}` cannot be taken down", folder.id)).cause(error)
+            })?;
+            cleared?;
+        }
         Err(_) => clear(folder, &facts).await?,
     }
+    folder.forget_values();
     let written = folder.write_facts(&Facts { state: State::Down, ..facts });
     written.map_err(|error| Failure::new(Kind::Io, "the run's records cannot be written").cause(error))
 }

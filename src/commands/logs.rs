@@ -51,7 +51,7 @@ fn chosen(args: &LogsArgs) -> Result<(RunFolder, Option<String>), Failure> {
 }
 
 /// Names of the processes that have a log, sorted.
-fn logged(folder: &RunFolder) -> Vec<String> {
+pub(super) fn logged(folder: &RunFolder) -> Vec<String> {
     let files = std::fs::read_dir(folder.path.join("logs")).into_iter().flatten().flatten();
     let mut names: Vec<_> =
         files.filter_map(|file| Some(file.file_name().to_str()?.strip_suffix(".log")?.to_owned())).collect();

@@ -12,10 +12,14 @@ use crate::cli::{Output, RunArgs, UpArgs};
 use crate::primitives::{TABLE, declared_params};
 use crate::report::{Entry, History, Summary, Totals, timeline};
 use crate::run::event::{CancelReason, Outcome};
-use crate::run::{Failure, Kind, folder};
+use crate::run::{Failure, folder};
 use crate::script::call::quieten_panics;
 use crate::script::{Diagnostic, Program, workspace_of};
 use crate::{exit, settings};
+
+/// Problems that make a run pointless, whichever way it would take. Others may
+/// lie where it never comes, or in a `try`; `recipe check` tells all.
+const REFUSED: [&str; 3] = ["unknown", "arity", "option"];
 
 pub(super) fn run(args: &UpArgs) -> Done {
     play(&args.run, if args.rm { Purpose::Nothing } else { Purpose::Use })
@@ -39,21 +43,21 @@ fn set_up(args: &RunArgs, purpose: Purpose<'_>) -> Done {
     quieten_panics();
     let workspace = workspace_of(&args.recipe);
     let target = settings::target(args.target.as_deref(), &workspace)?;
+    let registry = settings::registry(args.registry.as_deref(), &workspace)?;
     let program = match Program::compile(TABLE, &args.recipe) {
         Ok(program) => Arc::new(program),
         Err(diagnostic) => return refuse(args, &[*diagnostic]),
     };
-    let problems = program.check();
+    let mut problems = program.check();
+    problems.retain(|problem| REFUSED.contains(&problem.code.as_str()));
     if !problems.is_empty() {
         return refuse(args, &problems);
     }
-    let params = settings::params(&args.set, args.params.as_deref())?;
-    settings::check_params(&params, declared_params(&program).as_deref())?;
+    let declared = declared_params(&program);
+    let params = settings::params(&args.set, args.params.as_deref(), declared.as_deref())?;
     let exports = Exports::open(args)?;
 
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime =
-        runtime.map_err(|error| Failure::new(Kind::Io, "no threads can be started").cause(error))?;
+    let runtime = super::runtime()?;
     let session = Session {
         args,
         purpose,
@@ -61,6 +65,7 @@ fn set_up(args: &RunArgs, purpose: Purpose<'_>) -> Done {
         listener,
         workspace,
         target,
+        registry,
         params,
         program,
         runtime: runtime.handle().clone(),
@@ -141,6 +146,9 @@ fn describe(ended: &Ended) {
     anstream::eprintln!("\n  all about it: {}", ended.folder.page().display());
     if ended.reason.is_some() || ended.has_failed() {
         anstream::eprintln!("  records and logs: {}", ended.folder.path.display());
+        if let Some(diagnostics) = &ended.diagnostics {
+            anstream::eprintln!("  diagnostics:      {}", diagnostics.display());
+        }
     }
     if !ended.up {
         return;

@@ -50,6 +50,7 @@ pub(super) struct Session<'a> {
     pub listener: Option<Stream>,
     pub workspace: PathBuf,
     pub target: String,
+    pub registry: Option<String>,
     pub params: BTreeMap<String, Value>,
     pub program: Arc<Program>,
     pub runtime: Handle,
@@ -65,6 +66,8 @@ pub(super) struct Ended {
     pub reason: Option<CancelReason>,
     /// What went wrong.
     pub error: Option<Diagnostic>,
+    /// Where the state of the target was kept before it was taken down.
+    pub diagnostics: Option<PathBuf>,
     /// The exit code of the test command, where it came to that.
     pub test_code: Option<i32>,
     /// What could not be taken down.
@@ -103,6 +106,7 @@ impl Session<'_> {
             secrets,
             reason: None,
             error: None,
+            diagnostics: None,
             test_code: None,
             left: Vec::new(),
             up: false,
@@ -138,6 +142,7 @@ impl Session<'_> {
         Setting {
             recipe: &self.args.recipe,
             target: &self.target,
+            registry: self.registry.as_deref(),
             workspace: &self.workspace,
             params: &self.params,
             program: &self.program,
@@ -183,6 +188,11 @@ impl Session<'_> {
             ended.error = tested.err().map(Diagnostic::from);
         }
         let token = CancellationToken::new();
+        if ended.has_failed() || ended.outcome() != Outcome::Succeeded {
+            // Before `on_exit` and teardown, which remove what explains it.
+            let diagnose = token.run_until_cancelled(stage.host.environment.target.diagnose());
+            ended.diagnostics = stop.last_words(&token, PATIENCE, diagnose).await.flatten();
+        }
         let hooks = on_thread(|done| stage.host.run_exit_hooks(token.clone(), done));
         if let Err(error) = stop.last_words(&token, PATIENCE, hooks).await
             && ended.error.is_none()
@@ -195,7 +205,7 @@ impl Session<'_> {
         ended.outputs = stage.host.environment.outputs_json();
         ended.reason = stop.reason();
 
-        ended.up = self.keeps(ended) && stage.has_something_up().await;
+        ended.up = self.keeps(ended) && !stage.up().await.is_empty();
         if ended.up {
             ended.up = self.leave_up(stage, ended).await;
         }

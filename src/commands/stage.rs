@@ -16,9 +16,9 @@ use crate::run::child::Children;
 use crate::run::event::EventKind;
 use crate::run::folder::{Facts, State};
 use crate::run::{Events, Failure, Journal, Kind, RunFolder, Secrets, scratch};
-use crate::script::{Environment, Host, Program};
+use crate::script::{Environment, Host, Memory, Program};
 use crate::supervise::{ProcessId, Supervisor};
-use crate::targets::local::Local;
+use crate::targets::{self, Belongings};
 
 /// How long `on_exit`, stopping commands, and teardown may each take.
 pub(super) const PATIENCE: Duration = Duration::from_mins(1);
@@ -28,6 +28,8 @@ pub(super) struct Setting<'a> {
     /// The recipe, or what stands for it.
     pub recipe: &'a Path,
     pub target: &'a str,
+    /// Where images for a cluster that is there are pushed to.
+    pub registry: Option<&'a str>,
     pub workspace: &'a Path,
     pub params: &'a BTreeMap<String, Value>,
     pub program: &'a Program,
@@ -41,7 +43,6 @@ pub(super) struct Stage {
     pub facts: Facts,
     pub journal: Journal,
     pub host: Arc<Host>,
-    pub supervisor: Supervisor,
 }
 
 impl Setting<'_> {
@@ -81,35 +82,79 @@ impl Setting<'_> {
         };
         let exe = std::env::current_exe().map_err(unwritable)?;
         let supervisor = Supervisor::start(&exe, &scratch).await.map_err(broken)?;
-        children.set_guard(environment::guard(&supervisor, &scratch));
-        let local = Local::new(
-            supervisor.clone(),
-            scratch,
-            folder.clone(),
-            journal.clone(),
-            children.clone(),
-            events.secrets().clone(),
-        );
+        let memory = Memory::open(&folder.path).map_err(unwritable)?;
+        Ok(self.around(supervisor, journal, memory, folder, facts, events, children))
+    }
+
+    /// The stage of a run that is up already. What is done on it is not part of
+    /// what the run remembers.
+    pub(super) async fn rejoin(
+        &self,
+        folder: &RunFolder,
+        facts: &Facts,
+        events: &Events,
+        children: &Children,
+    ) -> Result<Stage, Failure> {
+        let supervisor = Supervisor::connect(&facts.scratch).await.map_err(|error| {
+            Failure::new(Kind::NotFound, format!("the environment of `{}` is not up", folder.id))
+                .hint("`recipe ls` lists what is up")
+                .cause(error)
+        })?;
+        let journal = Journal::create(&folder.path, events.clone()).map_err(unwritable)?;
+        Ok(self.around(supervisor, journal, Memory::default(), folder, facts, events, children))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a stage has as many parts")]
+    fn around(
+        &self,
+        supervisor: Supervisor,
+        journal: Journal,
+        memory: Memory,
+        folder: &RunFolder,
+        facts: &Facts,
+        events: &Events,
+        children: &Children,
+    ) -> Stage {
+        children.set_guard(environment::guard(&supervisor, &facts.scratch));
+        let secrets = events.secrets().clone();
+        let belongings = Belongings {
+            supervisor,
+            scratch: facts.scratch.clone(),
+            folder: folder.clone(),
+            journal: journal.clone(),
+            children: children.clone(),
+            secrets: secrets.clone(),
+        };
         let environment = Arc::new(Environment {
             folder: folder.clone(),
-            target: Arc::new(local),
+            target: targets::open(self.target, self.registry, belongings),
             workspace: self.workspace.to_owned(),
             params: self.params.clone(),
+            secrets,
             children: children.clone(),
             outputs: std::sync::Mutex::default(),
         });
-        let host =
-            Host::new(self.program, self.runtime.clone(), events.clone(), environment, self.sequential);
-        Ok(Stage { folder: folder.clone(), facts: facts.clone(), journal, host, supervisor })
+        let (runtime, events) = (self.runtime.clone(), events.clone());
+        let host = Host::new(self.program, runtime, events, environment, memory, self.sequential);
+        Stage { folder: folder.clone(), facts: facts.clone(), journal, host }
     }
 }
 
 impl Stage {
     /// Lets everything outlive this process, as `state` says.
     pub(super) async fn leave_up(&self, state: State) -> Result<(), Failure> {
+        self.keep_variables();
         // Written first: once it is detached, only this says where it is.
         self.folder.write_facts(&Facts { state, ..self.facts.clone() }).map_err(unwritable)?;
         self.host.environment.target.detach().await
+    }
+
+    /// Keeps the handles under the names that the recipe gave them, for
+    /// `recipe repl --attach`.
+    fn keep_variables(&self) {
+        let kept: serde_json::Map<_, _> = self.host.kept_variables().into_iter().collect();
+        // Without it they have the names that they were deployed under.
+        let _ = self.folder.write_variables(&Value::Object(kept));
     }
 
     /// Keeps the texts that positions of the record are in.
@@ -118,10 +163,9 @@ impl Stage {
         let _ = self.folder.write_sources(&covered(self.host.sources.texts(), secrets));
     }
 
-    /// A recipe that started nothing leaves nothing up.
-    pub(super) async fn has_something_up(&self) -> bool {
-        let status = self.supervisor.status().await;
-        status.is_ok_and(|status| status.processes.iter().any(|process| process.ended.is_none()))
+    /// Names of what is up; a recipe that started nothing leaves nothing up.
+    pub(super) async fn up(&self) -> Vec<String> {
+        self.host.environment.target.up().await
     }
 
     /// Takes everything down. Returns milliseconds, and what was not possible.
@@ -134,6 +178,7 @@ impl Stage {
             _ => clear(&self.folder, &self.facts).await,
         };
         if result.is_ok() {
+            self.folder.forget_values();
             self.journal.close();
         }
         let left = usize::from(result.is_err());

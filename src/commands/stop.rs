@@ -135,6 +135,6 @@ impl Stop {
 }
 
 #[expect(clippy::exit, reason = "the third signal means: leave whatever is going on")]
-fn leave(reason: CancelReason) {
+pub(super) fn leave(reason: CancelReason) {
     std::process::exit(i32::from(exit::SIGNAL + reason.signal().unwrap_or_default()));
 }

@@ -11,7 +11,7 @@ pub(super) fn columns() -> usize {
 }
 
 /// Whether standard error shows colours.
-fn colour() -> bool {
+pub(super) fn colour() -> bool {
     let stderr = std::io::stderr();
     stderr.is_terminal() && anstream::AutoStream::choice(&stderr) != anstream::ColorChoice::Never
 }

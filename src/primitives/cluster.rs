@@ -32,6 +32,11 @@ pub(super) const TABLE: &[Primitive] = &[
             Opt::new("patches", Type::Strings, "patches of kubeadm's configuration, in YAML"),
             Opt::new("config", Type::String, "a configuration file of kind, instead of the four above"),
             Opt::new("image", Type::String, "the image of the nodes; kind's own when left out"),
+            Opt::new(
+                "images",
+                Type::Strings,
+                "images that will be deployed, got ready while the cluster is made",
+            ),
             Opt::with_default(
                 "reuse",
                 Type::Bool,
@@ -90,6 +95,7 @@ async fn create_cluster(call: Call, args: Arguments) -> Done {
         ports: node_ports(args.port_map("ports"))?,
         mounts: args.string_map("mounts"),
         patches: args.strings("patches").unwrap_or_default(),
+        images: args.strings("images").unwrap_or_default(),
         reuse: args.flag("reuse"),
         timeout: args.duration("timeout").unwrap_or_default(),
     };

@@ -21,11 +21,27 @@ pub(super) const TABLE: &[Primitive] = &[
                 Type::String,
                 "a Dockerfile to build instead, on targets with a container engine",
             ),
+            Opt::new(
+                "context",
+                Type::String,
+                "the folder whose files the Dockerfile can copy; the workspace when left out",
+            ),
+            Opt::new("args", Type::StringMap, "build arguments of the Dockerfile"),
+            Opt::new("target", Type::String, "the stage of the Dockerfile to build; the last when left out"),
+            Opt::new(
+                "tag",
+                Type::String,
+                "the image's tag, or its whole reference; one made of its contents when left out",
+            ),
+            Opt::new("no_cache", Type::Bool, "builds even if nothing has changed"),
         ],
         returns: "Image",
         doc: "Builds what a service runs.\n\n\
               With `build` and `binary` the program is built on this machine: the local target runs it as it is, \
-              others put it on `base`. The local target has no container engine and refuses `dockerfile`.",
+              others put it on `base`. The local target has no container engine and refuses `dockerfile`.\n\n\
+              A container image has a tag made of all that it is built from (files, arguments, base images) and is \
+              built again only when some of that has changed. `.dockerignore` is respected, and before it \
+              `NAME.dockerignore` beside the Dockerfile NAME.",
         example: r##"write_file("target/doc/hello.sh", "#!/bin/sh\necho hello");
 let image = build_image("hello", #{ build: "chmod +x target/doc/hello.sh", binary: "target/doc/hello.sh" });
 print(image.name);"##,
@@ -54,6 +70,11 @@ async fn build_image(call: Call, args: Arguments) -> Done {
         binary: args.string("binary").map(Into::into),
         base: args.string("base"),
         dockerfile: args.string("dockerfile").map(Into::into),
+        context: args.string("context").map(Into::into),
+        args: args.string_map("args"),
+        target: args.string("target"),
+        tag: args.string("tag"),
+        no_cache: args.flag("no_cache"),
         workspace: environment.workspace.clone(),
     };
     Ok(Dynamic::from(environment.target.build_image(&call.step, request).await?))

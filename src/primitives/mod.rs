@@ -9,8 +9,10 @@ mod data;
 mod database;
 mod handles;
 mod image;
+mod kept;
 mod machine;
 mod params;
+mod rules;
 mod services;
 #[cfg(debug_assertions)]
 mod testing;
@@ -18,13 +20,22 @@ mod text;
 mod waiting;
 mod web;
 
+use std::sync::OnceLock;
+
 use rhai::{Dynamic, Engine};
 
 use crate::run::Failure;
 use crate::script::{Primitive, Table};
 
 /// The script layer's view of this layer.
-pub const TABLE: Table = Table { primitives: || Box::new(all()), types, name_of: handles::name_of };
+pub const TABLE: Table = Table {
+    primitives: || Box::new(all()),
+    types,
+    name_of: handles::name_of,
+    rules: rules::findings,
+    keep: kept::keep,
+    open: kept::open,
+};
 
 fn types(engine: &mut Engine) {
     handles::register(engine);
@@ -49,10 +60,25 @@ pub fn all() -> impl Iterator<Item = &'static Primitive> {
     let all = documented.into_iter().chain([testing::TABLE]);
     #[cfg(not(debug_assertions))]
     let all = documented.into_iter();
-    all.flatten()
+    all.flatten().chain(OWN.get().copied().unwrap_or_default())
 }
 
-pub use params::declared as declared_params;
+/// Primitives of a program that embeds recipe.
+static OWN: OnceLock<&'static [Primitive]> = OnceLock::new();
+
+/// Adds primitives to the table, once and before anything else is done.
+///
+/// # Panics
+/// When called twice, or with a name that there is already.
+pub fn register(own: &'static [Primitive]) {
+    for primitive in own {
+        let taken = all().any(|known| known.name == primitive.name);
+        assert!(!taken, "there is a primitive `{}` already", primitive.name);
+    }
+    assert!(OWN.set(own).is_ok(), "primitives are registered once");
+}
+
+pub use params::{Parameter, declared as declared_params};
 
 /// What a primitive returns that returns nothing.
 type Done = Result<Dynamic, Failure>;

@@ -30,6 +30,7 @@ mod narration;
 mod outline;
 mod peak;
 mod plain;
+mod plan;
 mod record;
 mod results;
 #[cfg(test)]
@@ -61,6 +62,7 @@ pub use live::Live;
 pub use model::{Finished, Message, Model, Progress, Resource, Step, Turn, Wait};
 pub use peak::Peak;
 pub use plain::Plain;
+pub use plan::{Durations, RUNS, plan, plan_json};
 pub use record::{ReadError, Record, read};
 pub use results::{ResultsError, test_results};
 pub use shared::SharedModel;

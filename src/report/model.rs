@@ -245,7 +245,7 @@ impl Model {
                 self.peak.get_or_insert_default().raise(*cpu, *memory_bytes, *disk_bytes);
             }
             EventKind::TeardownStarted => self.teardown_from_ms = Some(ms),
-            EventKind::KillBegan | EventKind::TeardownFinished { .. } => {}
+            EventKind::StepTimes { .. } | EventKind::KillBegan | EventKind::TeardownFinished { .. } => {}
         }
     }
 

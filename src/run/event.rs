@@ -180,6 +180,17 @@ pub struct TestResults {
     pub pending: u64,
 }
 
+/// A part of the time that something took.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TimePart {
+    /// What it went to: `scheduling`, `pulling images`.
+    pub name: Arc<str>,
+    /// How long, milliseconds.
+    pub ms: f64,
+    /// Whether it was measured to the millisecond; else it is known to a second.
+    pub exact: bool,
+}
+
 /// The kinds of event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -249,6 +260,15 @@ pub enum EventKind {
         /// initial delay of a probe.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         delay_ms: Option<f64>,
+    },
+    /// Where the time went of something that a step waited for.
+    StepTimes {
+        /// The step.
+        step: StepId,
+        /// What took it: `pod datastorage-7d4b9-x2`.
+        what: String,
+        /// Its parts, in their order.
+        parts: Vec<TimePart>,
     },
     /// A step ended.
     StepFinished {

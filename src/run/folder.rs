@@ -7,6 +7,8 @@
 //!   events.jsonl    the stream of events
 //!   journal.jsonl   what was made and removed
 //!   outputs.json    outputs in full, mode 0600
+//!   variables.json  variables of the script as it ended, mode 0600
+//!   values.jsonl    what its steps returned, mode 0600
 //!   sources.json    the recipe and its modules, secrets covered
 //!   report.html     the page about the run
 //!   logs/NAME.log   output of servers and services
@@ -201,6 +203,30 @@ impl RunFolder {
     /// When it cannot be written.
     pub fn write_outputs(&self, outputs: &serde_json::Value) -> io::Result<()> {
         self.write("outputs.json", &serde_json::to_vec_pretty(outputs)?)
+    }
+
+    /// Writes `variables.json`: those of the script as it ended, secrets in full.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_variables(&self, variables: &serde_json::Value) -> io::Result<()> {
+        self.write("variables.json", &serde_json::to_vec_pretty(variables)?)
+    }
+
+    /// Removes what only an environment that is up has a use for, and what holds
+    /// its secrets.
+    pub fn forget_values(&self) {
+        for name in ["variables.json", "values.jsonl"] {
+            // There are none where nothing was deployed.
+            let _ = std::fs::remove_file(self.path.join(name));
+        }
+    }
+
+    /// The variables of the script as it ended; none where nobody has kept them.
+    #[must_use]
+    pub fn variables(&self) -> serde_json::Map<String, serde_json::Value> {
+        let text = std::fs::read(self.path.join("variables.json")).unwrap_or_default();
+        serde_json::from_slice(&text).unwrap_or_default()
     }
 
     /// Writes `sources.json`: the texts of the recipe and its modules by their

@@ -35,6 +35,9 @@ pub enum Change {
         name: String,
         /// Where or what it is.
         detail: String,
+        /// How its target removes it, where that takes more than the name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        removal: Option<serde_json::Value>,
     },
     /// A process that exists now, by what identifies it for good.
     Running {
@@ -84,11 +87,38 @@ impl Journal {
     /// # Errors
     /// When that cannot be written down; it must not be made then.
     pub fn creating(&self, kind: &str, name: &str, detail: impl Into<String>) -> io::Result<()> {
-        let detail = detail.into();
-        let change =
-            Change::Creating { kind: kind.to_owned(), name: name.to_owned(), detail: detail.clone() };
-        self.write(change)?;
-        self.book().open.push((kind.to_owned(), name.to_owned()));
+        self.announce(kind, name, detail.into(), None)
+    }
+
+    /// As [`Self::creating`], with what its target needs to remove it.
+    ///
+    /// # Errors
+    /// As [`Self::creating`].
+    pub fn creating_with(
+        &self,
+        kind: &str,
+        name: &str,
+        detail: impl Into<String>,
+        removal: &impl Serialize,
+    ) -> io::Result<()> {
+        self.announce(kind, name, detail.into(), Some(serde_json::to_value(removal)?))
+    }
+
+    fn announce(
+        &self,
+        kind: &str,
+        name: &str,
+        detail: String,
+        removal: Option<serde_json::Value>,
+    ) -> io::Result<()> {
+        let (made, called) = (kind.to_owned(), name.to_owned());
+        self.write(Change::Creating {
+            kind: made.clone(),
+            name: called.clone(),
+            detail: detail.clone(),
+            removal,
+        })?;
+        self.book().open.push((made, called));
         self.events.emit(EventKind::ResourceCreated { kind: kind.into(), name: name.to_owned(), detail });
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::dispatcher::Events;
-use super::event::{CacheUse, EventKind, Level, StepId, Stream};
+use super::event::{CacheUse, EventKind, Level, StepId, Stream, TimePart};
 
 /// The reporting side of one step. Cheap to clone.
 #[derive(Clone)]
@@ -65,6 +65,13 @@ impl Step {
         }
     }
 
+    /// Reports where the time went of something that it waited for.
+    pub fn times(&self, what: impl Into<String>, parts: Vec<TimePart>) {
+        if let Some(step) = self.id {
+            self.events.emit(EventKind::StepTimes { step, what: what.into(), parts });
+        }
+    }
+
     /// Tells the person watching.
     pub fn message(&self, level: Level, text: impl Into<String>) {
         self.events.emit(EventKind::Message { level, branch: self.branch.clone(), text: text.into() });
@@ -73,6 +80,13 @@ impl Step {
     /// Notes that earlier work was, or was not, used again, and why.
     pub fn cache(&self, hit: bool, why: impl Into<String>) {
         *self.cache.lock().unwrap_or_else(PoisonError::into_inner) = Some(CacheUse { hit, why: why.into() });
+    }
+
+    /// The same step for work that is only a part of it: whether earlier work
+    /// was used for the part is not noted of the whole.
+    #[must_use]
+    pub fn part(&self) -> Self {
+        Self { cache: Arc::default(), ..self.clone() }
     }
 
     /// What [`Step::cache`] noted.

@@ -7,6 +7,7 @@ use rhai::{Array, Dynamic, Engine, FnPtr, Map};
 
 use super::primitive::{Opt, Primitive, Type};
 use super::suggest;
+use super::unknown::{self, is_unknown};
 use crate::run::duration;
 use crate::run::{Failure, Kind};
 
@@ -20,8 +21,8 @@ const LONGEST_TITLE: usize = 60;
 /// a failure of kind `bug`.
 pub struct Arguments {
     primitive: &'static Primitive,
-    positional: Vec<Dynamic>,
-    options: Map,
+    pub(super) positional: Vec<Dynamic>,
+    pub(super) options: Map,
 }
 
 /// An argument that does not fit, and where to point.
@@ -49,7 +50,7 @@ impl Arguments {
                 return Err(Misfit { failure, option: None, argument });
             }
             if param.ty == Type::Options {
-                options = value.cast::<Map>();
+                options = value.try_cast::<Map>().unwrap_or_default();
                 check_options(primitive, &options, engine).map_err(|(option, failure)| Misfit {
                     failure,
                     option: Some(option),
@@ -68,9 +69,10 @@ impl Arguments {
     pub(super) fn title(&self, name_of: fn(&Dynamic) -> Option<String>) -> String {
         let given = self.declared("name").and_then(|_| self.string("name"));
         let text = || self.positional.iter().find(|value| value.is_string() || value.is_int());
+        let named = |value: &Dynamic| unknown::name_of(value).or_else(|| name_of(value));
         let title = given
             .or_else(|| text().map(ToString::to_string))
-            .or_else(|| self.positional.iter().rev().find_map(name_of))
+            .or_else(|| self.positional.iter().rev().find_map(named))
             .unwrap_or_default();
         let line = title.trim().lines().next().unwrap_or_default();
         if line.chars().count() > LONGEST_TITLE {
@@ -78,6 +80,12 @@ impl Arguments {
         } else {
             line.to_owned()
         }
+    }
+
+    /// The first argument, where it is a duration.
+    pub(super) fn duration_of_first(&self) -> Option<Duration> {
+        let first = self.primitive.params.first().filter(|first| first.ty == Type::Duration)?;
+        self.get(first.name).and_then(|value| to_duration(&value).ok())
     }
 
     fn declared(&self, name: &str) -> Option<&'static Opt> {
@@ -224,7 +232,11 @@ fn to_number(value: &Dynamic) -> Option<f64> {
     value.as_float().or_else(|_| value.as_int().map(|n| n as f64)).ok()
 }
 
-fn check(ty: Type, value: &Dynamic, engine: &Engine) -> Result<(), String> {
+/// Why `value` is none of type `ty`, if it is not.
+pub(super) fn check(ty: Type, value: &Dynamic, engine: &Engine) -> Result<(), String> {
+    if is_unknown(value) {
+        return Ok(());
+    }
     let fits = match ty {
         Type::Any => true,
         Type::String => value.is_string(),
@@ -307,7 +319,12 @@ fn check_values(
 }
 
 fn is_scalar(value: &Dynamic) -> bool {
-    value.is_string() || value.is_int() || value.is_float() || value.is_bool() || value.is_char()
+    is_unknown(value)
+        || value.is_string()
+        || value.is_int()
+        || value.is_float()
+        || value.is_bool()
+        || value.is_char()
 }
 
 /// `a string`, `42 (an int)`: what a script passed, for people.

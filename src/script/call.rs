@@ -16,7 +16,9 @@ use super::arguments::Arguments;
 use super::branch::Branch;
 use super::failure::{failure_of, raise};
 use super::host::Host;
-use super::primitive::Primitive;
+use super::memory::Remembered;
+use super::primitive::{Family, Primitive, Run};
+use super::unknown::Unknown;
 use crate::run::event::{CacheUse, EventKind, SourcePosition, StepKind};
 use crate::run::{Failure, Kind, Outcome, Step, StepId};
 
@@ -172,13 +174,87 @@ impl Call {
     ) -> Result<Dynamic, Box<EvalAltResult>> {
         debug_assert_eq!(primitive.name, self.primitive);
         let call = self.clone().begin(StepKind::Primitive, arguments.title(self.host().table.name_of), None);
+        let digest = arguments.digest(call.host().table.keep);
         // Made inside the future, so that a panic while making it is caught too.
-        let result = call.block_on(async { run(call.clone(), arguments).await });
+        let result = match call.recalled(primitive, &digest) {
+            Some(known) => call.block_on(known),
+            None => call.block_on(async { run(call.clone(), arguments).await }),
+        };
+        if let Ok(value) = &result {
+            call.remember(primitive, digest, value);
+        }
         if result.as_ref().is_err_and(|error| is_cancelled(error)) {
             call.host().runtime.block_on(call.host().environment.children.settle());
         }
         call.end(&result);
         result
+    }
+}
+
+impl Call {
+    /// The value that this step had in the run that is resumed. What waits is
+    /// waited for again.
+    fn recalled(
+        &self,
+        primitive: &Primitive,
+        digest: &str,
+    ) -> Option<BoxFuture<'static, Result<Dynamic, Failure>>> {
+        let known = self.host().memory.take(&self.branch.path, primitive.name, digest)?;
+        if primitive.family == Family::Waiting {
+            return None;
+        }
+        self.step.cache(true, "done in the run that is resumed");
+        Some((self.host().table.open)(known, self.host().environment.clone()))
+    }
+
+    /// The value of a primitive that is no step, as it was in the run that is
+    /// resumed.
+    pub(super) fn remembered(
+        &self,
+        primitive: &Primitive,
+        arguments: &Arguments,
+        run: fn(&Self, &Arguments) -> Result<Dynamic, Failure>,
+    ) -> Result<Dynamic, Box<EvalAltResult>> {
+        let digest = arguments.digest(self.host().table.keep);
+        let value = match self.recalled(primitive, &digest) {
+            Some(known) => self.block_on(known)?,
+            None => run(self, arguments).map_err(|failure| self.raise(failure))?,
+        };
+        self.remember(primitive, digest, &value);
+        Ok(value)
+    }
+
+    /// Tells the step, and gives what stands for its value.
+    pub(super) fn plan(
+        self,
+        primitive: &Primitive,
+        arguments: &Arguments,
+    ) -> Result<Dynamic, Box<EvalAltResult>> {
+        // As it is when it runs, so that its times can be found.
+        let title = match (&primitive.run, arguments.duration_of_first()) {
+            (Run::Control(_), time) => time.map(crate::run::duration::show).unwrap_or_default(),
+            _ => arguments.title(self.host().table.name_of),
+        };
+        let call = self.begin(StepKind::Primitive, title.clone(), None);
+        let value = if primitive.returns.is_empty() {
+            Dynamic::UNIT
+        } else {
+            Dynamic::from(Unknown(format!("{} {title}", primitive.name).into()))
+        };
+        let result = Ok(value);
+        call.end(&result);
+        result
+    }
+
+    fn remember(&self, primitive: &Primitive, arguments: String, value: &Dynamic) {
+        if let Some(value) = (self.host().table.keep)(value) {
+            self.host().memory.keep(&Remembered {
+                branch: self.branch.path.to_string(),
+                primitive: primitive.name.to_owned(),
+                arguments,
+                value,
+            });
+        }
     }
 }
 

@@ -40,6 +40,8 @@ pub struct Diagnostic {
     pub cancelled: Vec<String>,
     /// The sort, where a primitive failed.
     pub kind: Option<Kind>,
+    /// Whether it is only a warning.
+    pub warning: bool,
     pub(super) marks: Vec<Mark>,
 }
 
@@ -81,6 +83,12 @@ impl From<Failure> for Diagnostic {
         };
         diagnostic.marks.extend(failure.excerpt.map(Mark::from));
         diagnostic
+    }
+}
+
+impl From<Failure> for Box<Diagnostic> {
+    fn from(failure: Failure) -> Self {
+        Self::new(failure.into())
     }
 }
 
@@ -158,6 +166,9 @@ impl<'a> Walk<'a> {
             let mut diagnostic = Diagnostic { trace, others, cancelled, ..Diagnostic::from(failure) };
             if diagnostic.branch.is_empty() {
                 diagnostic.branch = branch;
+            }
+            if diagnostic.position.is_none() && !error.position().is_none() {
+                diagnostic.position = Some(sources.position(&self.source, error.position()));
             }
             // The place in the script comes before places in other files.
             let elsewhere = std::mem::take(&mut diagnostic.marks);

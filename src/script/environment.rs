@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rhai::Dynamic;
 
-use crate::run::RunFolder;
 use crate::run::child::Children;
+use crate::run::{RunFolder, Secrets};
 use crate::targets::Target;
 
 /// Shared by all branches of a run.
@@ -20,6 +20,8 @@ pub struct Environment {
     pub workspace: PathBuf,
     /// Values given by `--set` and `--params`.
     pub params: BTreeMap<String, serde_json::Value>,
+    /// What is masked wherever recipe shows text.
+    pub secrets: Secrets,
     /// Commands that the run itself executes.
     pub children: Children,
     /// What `output` has set, secrets in full.

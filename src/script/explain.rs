@@ -7,13 +7,14 @@ use rhai::{AST, Engine, EvalAltResult, FnAccess, ScriptFnMetadata};
 use super::host::Host;
 use super::malformed::parse_error;
 use super::primitive::Primitive;
-use super::sources::{Sources, key, module_path};
+use super::sources::{Sources, key};
 use super::{suggest, syntax};
 
 /// Said where a module is missing.
 pub(super) const RELATIVE: &str = "imports are relative to the file that imports";
 
-const SNAPSHOT: &str = "a branch works on a snapshot of the variables around it; \
+/// Said where a branch would change what it has captured.
+pub(super) const SNAPSHOT: &str = "a branch works on a snapshot of the variables around it; \
      let it return its result and use the value of `parallel`, `each` or `join`";
 
 /// What is known where an error happened.
@@ -219,7 +220,7 @@ impl Known<'_> {
     fn module(&self, alias: &str) -> Option<Arc<AST>> {
         let imports = syntax::literal_imports(self.ast.as_deref()?);
         let import = imports.into_iter().find(|import| import.alias == alias)?;
-        self.sources.get(&key(&module_path(Some(self.file), &import.path)))?.ast
+        self.sources.get(&key(&self.sources.module_path(Some(self.file), &import.path)))?.ast
     }
 
     /// Why a module does not have this function for a script that imports it.

@@ -1,11 +1,12 @@
 //! The host of a script: builds the interpreter, compiles and runs.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use futures::future::BoxFuture;
 use rhai::packages::Package;
 use rhai::{
     AST, Dynamic, Engine, EvalAltResult, FnPtr, NativeCallContext, OptimizationLevel, Position, Scope,
@@ -15,16 +16,20 @@ use tokio_util::sync::CancellationToken;
 
 use super::branch::{Branch, on_progress};
 use super::call::{Call, Started, bug, finish_step, one_line};
+use super::check::{Finding, Site};
 use super::diagnostic::Diagnostic;
-use super::environment::Environment;
+use super::environment::{Environment, workspace_of};
+use super::interactive::values;
+use super::memory::Memory;
 use super::parallel::{GroupFailure, run_branch};
 use super::primitive::Primitive;
 use super::resolver::Resolver;
 use super::snapshot::snapshot;
 use super::sources::Sources;
-use super::{failure, register, task};
+use super::unknown::Plan;
+use super::{failure, register, task, unknown};
 use crate::run::event::{EventKind, Level, StepKind};
-use crate::run::{Events, StepId};
+use crate::run::{Events, Failure, StepId};
 
 /// Stack of every thread that runs script code, in bytes. The deepest
 /// expressions allowed below, 64 calls deep, need 8 MiB; only touched pages
@@ -43,6 +48,13 @@ pub struct Table {
     pub types: fn(&mut Engine),
     /// The name of a value that is a handle.
     pub name_of: fn(&Dynamic) -> Option<String>,
+    /// What is wrong with a call of a primitive that only the primitive knows,
+    /// given all calls of the file and the workspace.
+    pub rules: fn(&Site, &[Site], &Path) -> Vec<Finding>,
+    /// A value written down, with the handles in it.
+    pub keep: fn(&Dynamic) -> Option<serde_json::Value>,
+    /// A value that was written down, with its handles opened again.
+    pub open: fn(serde_json::Value, Arc<Environment>) -> BoxFuture<'static, Result<Dynamic, Failure>>,
 }
 
 /// A recipe compiled together with its modules.
@@ -52,7 +64,9 @@ pub struct Program {
     /// All texts.
     pub sources: Sources,
     /// The key of the recipe among them.
-    main: String,
+    pub(super) main: String,
+    /// What its relative paths are relative to.
+    pub(super) workspace: PathBuf,
     pub(super) ast: Arc<AST>,
     pub(super) table: Table,
 }
@@ -73,7 +87,13 @@ pub struct Host {
     pub environment: Arc<Environment>,
     pub(super) table: Table,
     main: String,
-    steps: AtomicU64,
+    /// What steps have returned.
+    pub memory: Memory,
+    /// Where steps are only planned.
+    pub plan: Option<Arc<Plan>>,
+    /// The variables of the script as it ended.
+    variables: Mutex<Vec<(String, Dynamic)>>,
+    steps: Arc<AtomicU64>,
     failed_groups: AtomicU64,
     groups: Mutex<HashMap<String, GroupFailure>>,
     on_exit: Mutex<Vec<ExitHook>>,
@@ -92,30 +112,45 @@ impl Program {
     /// # Errors
     /// The first file that cannot be read or compiled, with its imports.
     pub fn compile(table: Table, path: &Path) -> Result<Self, Box<Diagnostic>> {
-        let sources = Sources::default();
+        let workspace = workspace_of(path);
+        let sources = Sources::of(&workspace).map_err(Box::<Diagnostic>::from)?;
         let engine = Arc::new(engine(table, &sources));
-        match sources.compile(&engine, path) {
-            Ok(ast) => Ok(Self { engine, sources, main: super::sources::key(path), ast, table }),
+        let overriding =
+            sources.search().overriding().try_for_each(|file| sources.compile(&engine, file).map(drop));
+        match overriding.and_then(|()| sources.compile(&engine, path)) {
+            Ok(ast) => Ok(Self { engine, sources, main: super::sources::key(path), workspace, ast, table }),
             Err(error) => Err(Box::new(super::diagnostic::compile(&sources, &error))),
         }
     }
 }
 
 impl Program {
-    /// Problems that can be seen without running the recipe.
+    /// Problems that can be seen without running the recipe, warnings too.
     #[must_use]
     pub fn check(&self) -> Vec<Diagnostic> {
-        super::check::problems(&self.engine, &self.sources, self.table)
+        super::check::compiled(&self.engine, &self.sources, self.table, &self.workspace)
     }
 
-    /// The first argument of each call of `function` in the recipe and its
-    /// modules, where all of them are literal strings; none otherwise.
-    pub(crate) fn literal_arguments(&self, function: &str) -> Option<Vec<String>> {
-        self.sources.literal_arguments(function)
+    /// All problems of the recipe at `path`, also where it does not compile.
+    #[must_use]
+    pub fn problems(table: Table, path: &Path) -> Vec<Diagnostic> {
+        let sources = match Sources::of(&workspace_of(path)) {
+            Ok(sources) => sources,
+            Err(failure) => return vec![failure.into()],
+        };
+        super::check::recipe(&engine(table, &sources), &sources, table, path)
+    }
+
+    /// The calls of a primitive in the recipe and its modules.
+    #[must_use]
+    pub fn calls_of(&self, primitive: &str) -> Vec<Site> {
+        let trees = self.sources.trees().into_iter();
+        let sites = trees.flat_map(|(_, ast)| super::check::sites(self.table, &ast));
+        sites.filter(|site| site.primitive.name == primitive).collect()
     }
 }
 
-fn engine(table: Table, sources: &Sources) -> Engine {
+pub(super) fn engine(table: Table, sources: &Sources) -> Engine {
     let mut engine = Engine::new_raw();
     rhai::packages::StandardPackage::new().register_into_engine(&mut engine);
     engine
@@ -135,6 +170,7 @@ fn engine(table: Table, sources: &Sources) -> Engine {
         .on_debug(|text, source, at| say(format!("{}:{at}: {text}", source.unwrap_or_default())));
     failure::register(&mut engine);
     task::register(&mut engine);
+    unknown::register(&mut engine);
     (table.types)(&mut engine);
     for primitive in (table.primitives)() {
         register::register(&mut engine, primitive);
@@ -156,6 +192,7 @@ impl Host {
         runtime: Handle,
         events: Events,
         environment: Arc<Environment>,
+        memory: Memory,
         sequential: bool,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -167,7 +204,10 @@ impl Host {
             environment,
             table: program.table,
             main: program.main.clone(),
-            steps: AtomicU64::new(0),
+            memory,
+            plan: None,
+            variables: Mutex::default(),
+            steps: Arc::default(),
             failed_groups: AtomicU64::new(0),
             groups: Mutex::default(),
             on_exit: Mutex::default(),
@@ -189,7 +229,10 @@ impl Host {
             let branch = Branch::main(host.clone(), token);
             let _entered = branch.clone().enter();
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                host.engine.run_ast_with_scope(&mut Scope::new(), &ast).map(|()| Dynamic::UNIT)
+                let mut scope = Scope::new();
+                let result = host.engine.run_ast_with_scope(&mut scope, &ast).map(|()| Dynamic::UNIT);
+                *host.variables.lock().unwrap_or_else(PoisonError::into_inner) = values(&scope);
+                result
             }));
             let result =
                 result.unwrap_or_else(|panic| Err(failure::raise(bug(panic.as_ref()), Position::NONE)));
@@ -257,6 +300,43 @@ impl Host {
         #[expect(deprecated, reason = "as above")]
         let hook = ExitHook { closure: snapshot(closure), context: context.store_data(), call };
         self.on_exit.lock().unwrap_or_else(PoisonError::into_inner).push(hook);
+    }
+
+    /// The variables of the script as it ended.
+    #[must_use]
+    pub fn variables(&self) -> Vec<(String, Dynamic)> {
+        self.variables.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The same as JSON, but for what ends with this process, such as closures.
+    #[must_use]
+    pub fn kept_variables(&self) -> Vec<(String, serde_json::Value)> {
+        let variables = self.variables().into_iter();
+        variables.filter_map(|(name, value)| Some((name, (self.table.keep)(&value)?))).collect()
+    }
+
+    /// A value that was written down, with its handles opened again.
+    ///
+    /// # Errors
+    /// When what a handle stands for is gone.
+    pub async fn open(&self, value: serde_json::Value) -> Result<Dynamic, Failure> {
+        (self.table.open)(value, self.environment.clone()).await
+    }
+
+    /// Takes over the variables of a script that ended elsewhere.
+    pub fn set_variables(&self, variables: Vec<(String, Dynamic)>) {
+        *self.variables.lock().unwrap_or_else(PoisonError::into_inner) = variables;
+    }
+
+    /// A host for another script in the same environment, whose steps are
+    /// numbered on.
+    #[must_use]
+    pub fn beside(&self, program: &Program, memory: Memory) -> Arc<Self> {
+        let (runtime, events) = (self.runtime.clone(), self.events.clone());
+        let host = Self::new(program, runtime, events, self.environment.clone(), memory, self.sequential);
+        let mut host = Arc::into_inner(host).unwrap_or_else(|| unreachable!("nobody else has it yet"));
+        host.steps = self.steps.clone();
+        Arc::new(host)
     }
 
     fn next_group(&self) -> u64 {

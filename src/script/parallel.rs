@@ -13,6 +13,7 @@ use super::branch::Branch;
 use super::call::{Call, Started, bug, finish_step, is_cancelled};
 use super::host::STACK;
 use super::snapshot::snapshot;
+use super::unknown::Unknown;
 use crate::run::event::{EventKind, StepKind};
 use crate::run::{Failure, Kind, Outcome, StepId};
 
@@ -206,6 +207,13 @@ pub(super) fn run_branch(
     let _entered = branch.clone().enter();
     let result =
         catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| Err(call.raise(bug(panic.as_ref()))));
+    let result = match result {
+        // What the branch returns is not known then, and its siblings go on.
+        Err(error) if branch.host.ends_plan(&branch.path, &error) => {
+            Ok(Dynamic::from(Unknown(branch.path.clone())))
+        }
+        result => result,
+    };
     branch.finish_tasks(result)
 }
 

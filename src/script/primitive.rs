@@ -49,12 +49,22 @@ pub enum Family {
     Host,
     /// Concurrency, time and structure.
     Control,
+    /// What a program that embeds recipe has added.
+    Own,
 }
 
 impl Family {
     /// All chapters, in the order of the reference.
-    pub const ALL: [Self; 7] =
-        [Self::Cluster, Self::Image, Self::Data, Self::Services, Self::Waiting, Self::Host, Self::Control];
+    pub const ALL: [Self; 8] = [
+        Self::Cluster,
+        Self::Image,
+        Self::Data,
+        Self::Services,
+        Self::Waiting,
+        Self::Host,
+        Self::Control,
+        Self::Own,
+    ];
 }
 
 impl fmt::Display for Family {
@@ -67,6 +77,7 @@ impl fmt::Display for Family {
             Self::Waiting => "waiting",
             Self::Host => "host",
             Self::Control => "control",
+            Self::Own => "own",
         })
     }
 }
@@ -249,6 +260,16 @@ impl Primitive {
             .collect();
         let returns = if self.returns.is_empty() { String::new() } else { format!(" -> {}", self.returns) };
         format!("{}({}){returns}", self.name, params.join(", "))
+    }
+
+    /// Whether it can be called as `value.name(..)` on a value of this type.
+    #[must_use]
+    pub fn is_method_of(&self, ty: &str) -> bool {
+        let takes = |wanted: &Type| matches!(wanted, Type::Handle(name) if *name == ty);
+        self.params.first().is_some_and(|first| match first.ty {
+            Type::OneOf(types) => types.iter().any(takes),
+            wanted => takes(&wanted),
+        })
     }
 
     /// The first sentence of its documentation.

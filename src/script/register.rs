@@ -10,6 +10,13 @@ use super::branch::Branch;
 use super::call::{Call, bug};
 use super::primitive::{Primitive, Run};
 
+/// Values that are different each time, or given from outside: a run that is
+/// resumed has them as they were.
+const REMEMBERED: [&str; 3] = ["random_port", "random_password", "param"];
+
+/// What a plan leaves out although it is no step.
+const EFFECTS: [&str; 4] = ["write_file", "output", "wait_for", "sleep"];
+
 /// Makes `primitive` callable with each number of arguments it takes.
 ///
 /// The types are left open here and checked by [`Arguments`], whose errors name
@@ -48,8 +55,19 @@ fn invoke(
             call.raise(call.locate_argument(failure, argument, option.as_deref()))
         },
     )?;
+    let is_planned = call.host().plan.is_some()
+        && match primitive.run {
+            Run::Step(_) => true,
+            Run::Value(_) | Run::Control(_) => EFFECTS.contains(&primitive.name),
+        };
+    if is_planned {
+        return call.plan(primitive, &arguments);
+    }
     match primitive.run {
         Run::Step(run) => call.step(primitive, arguments, run),
+        Run::Value(run) if REMEMBERED.contains(&primitive.name) => {
+            guarded(&call, || call.remembered(primitive, &arguments, run))
+        }
         Run::Value(run) => guarded(&call, || run(&call, &arguments).map_err(|failure| call.raise(failure))),
         Run::Control(run) => run(context, call, &arguments),
     }

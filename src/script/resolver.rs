@@ -7,7 +7,7 @@ use rhai::{Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Share
 
 use super::explain::RELATIVE;
 use super::failure::raise;
-use super::sources::{Sources, key, module_path};
+use super::sources::{Sources, key};
 use crate::run::{Failure, Kind};
 
 type Loaded = Arc<Mutex<Option<Shared<Module>>>>;
@@ -33,15 +33,15 @@ impl ModuleResolver for Resolver {
         path: &str,
         at: Position,
     ) -> Result<Shared<Module>, Box<EvalAltResult>> {
-        let file = module_path(importer, path);
+        let file = self.sources.module_path(importer, path);
         let key = key(&file);
-        let loaded = self
-            .modules
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entry(key.clone())
-            .or_default()
-            .clone();
+        let overriding =
+            self.sources.search().override_of(std::path::Path::new(&key)).map(std::path::Path::to_owned);
+        // The file that overrides a module imports it as it is.
+        let overriding = overriding.filter(|over| importer != Some(self::key(over).as_str()));
+        let slot = if overriding.is_some() { format!("{key} overridden") } else { key.clone() };
+        let loaded =
+            self.modules.lock().unwrap_or_else(PoisonError::into_inner).entry(slot).or_default().clone();
         // Cycles of literal imports are refused before anything runs, so that
         // only an import by a computed path could wait for itself here.
         let Ok(mut module) = loaded.try_lock().or_else(|error| match error {
@@ -70,6 +70,12 @@ impl ModuleResolver for Resolver {
         let evaluated = Module::eval_ast_as_new(Scope::new(), &ast, engine);
         LOADING.with_borrow_mut(Vec::pop);
         let mut evaluated = evaluated.map_err(in_module)?;
+        if let Some(over) = overriding {
+            let ast = self.sources.compile(engine, &over).map_err(|failed| in_module(failed.error))?;
+            let more = Module::eval_ast_as_new(Scope::new(), &ast, engine).map_err(in_module)?;
+            evaluated.combine(more);
+            evaluated.build_index();
+        }
         evaluated.set_id(key.as_str());
         Ok(module.insert(evaluated.into()).clone())
     }

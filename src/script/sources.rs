@@ -3,13 +3,15 @@
 //! Errors are rendered from these texts, so that a file edited during a long
 //! run does not move the marks.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rhai::{AST, Engine, EvalAltResult, Expr, Position};
 
+use super::modules::Search;
 use super::syntax;
+use crate::run::Failure;
 use crate::run::event::SourcePosition;
 
 /// A file of script, by its key: the absolute path as text.
@@ -25,7 +27,10 @@ pub struct Source {
 
 /// All files of a recipe. Cheap to clone, shared.
 #[derive(Clone, Default)]
-pub struct Sources(Arc<RwLock<HashMap<String, Source>>>);
+pub struct Sources {
+    files: Arc<RwLock<HashMap<String, Source>>>,
+    search: Arc<Search>,
+}
 
 /// Why a recipe does not compile.
 #[derive(Debug)]
@@ -38,7 +43,43 @@ pub struct CompileError {
     pub(super) imports: Vec<(String, Position)>,
 }
 
+impl CompileError {
+    /// An error in a file that nobody imports.
+    pub(super) fn in_file(error: Box<EvalAltResult>, file: &str) -> Self {
+        Self { error, file: file.to_owned(), imports: Vec::new() }
+    }
+}
+
 impl Sources {
+    /// No files yet; modules are found as the workspace says.
+    pub(super) fn of(workspace: &Path) -> Result<Self, Failure> {
+        Ok(Self { search: Arc::new(Search::of(workspace)?), ..Self::default() })
+    }
+
+    /// The file that `import "module"` means in the file `importer`.
+    pub(super) fn module_path(&self, importer: Option<&str>, module: &str) -> PathBuf {
+        let folder = importer.map(Path::new).and_then(Path::parent).unwrap_or(Path::new("."));
+        self.search.find(&folder.join(module), module)
+    }
+
+    /// Where modules are found.
+    pub(super) fn search(&self) -> &Search {
+        &self.search
+    }
+
+    /// Adds a text that is in no file, under a name for people.
+    pub(super) fn insert(&self, key: &str, name: &str, text: &str) {
+        let source = Source { display: name.into(), text: text.into(), ast: None };
+        self.files.write().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), source);
+    }
+
+    /// Keeps the tree of a text.
+    pub(super) fn set_ast(&self, key: &str, ast: &Arc<AST>) {
+        if let Some(source) = self.files.write().unwrap_or_else(PoisonError::into_inner).get_mut(key) {
+            source.ast = Some(ast.clone());
+        }
+    }
+
     /// Reads and compiles `path` and, depth first, all it imports by a literal path.
     ///
     /// # Errors
@@ -47,68 +88,122 @@ impl Sources {
         self.compile_in(engine, path, &mut Vec::new())
     }
 
+    /// As [`Sources::compile`], but goes on after a file that does not compile
+    /// with the others. Gives one error for each file that cannot be read or
+    /// compiled.
+    pub(super) fn compile_all(&self, engine: &Engine, path: &Path) -> Vec<CompileError> {
+        let mut errors = Vec::new();
+        let mut seen = HashSet::new();
+        let mut waiting = vec![(path.to_owned(), Vec::new())];
+        while let Some((file, imports)) = waiting.pop() {
+            let key = key(&file);
+            if !seen.insert(key.clone()) {
+                continue;
+            }
+            let more: Vec<_> = match self.compile_one(engine, &file, &imports) {
+                Ok(ast) => {
+                    self.set_ast(&key, &ast);
+                    let all = syntax::literal_imports(&ast).into_iter();
+                    all.map(|import| (import.at, import.path)).collect()
+                }
+                Err(error) => {
+                    let unread = matches!(*error.error, EvalAltResult::ErrorModuleNotFound(..));
+                    errors.push(*error);
+                    let text = self.get(&key).filter(|_| !unread).map(|source| source.text);
+                    // What does not compile may still name its imports.
+                    syntax::imports_of_text(&text.unwrap_or_default())
+                }
+            };
+            // The last one is looked at first.
+            for (at, module) in more.into_iter().rev() {
+                let file = self.module_path(Some(&key), &module);
+                let mut imports = imports.clone();
+                imports.push((key.clone(), at));
+                match self.cycle(&file, &imports) {
+                    Some(error) => errors.push(*error),
+                    None => waiting.push((file, imports)),
+                }
+            }
+        }
+        errors
+    }
+
     fn compile_in(
         &self,
         engine: &Engine,
         path: &Path,
         imports: &mut Vec<(String, Position)>,
     ) -> Result<Arc<AST>, Box<CompileError>> {
-        let fail = |error: Box<EvalAltResult>, file: &str, imports: &[(String, Position)]| {
-            Box::new(CompileError { error, file: file.to_owned(), imports: imports.to_vec() })
-        };
         let key = key(path);
         if let Some(ast) = self.get(&key).and_then(|source| source.ast) {
             return Ok(ast);
         }
-        let text = fs_err::read_to_string(path).map_err(|error| {
-            let at = imports.last().map_or(Position::NONE, |(_, at)| *at);
-            let file = imports.last().map_or(key.clone(), |(file, _)| file.clone());
-            let imports = &imports[..imports.len().saturating_sub(1)];
-            fail(EvalAltResult::ErrorModuleNotFound(reason(path, &error), at).into(), &file, imports)
-        })?;
-        let source = Source { display: display(path), text: text.as_str().into(), ast: None };
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), source);
-        let mut ast = engine.compile(&text).map_err(|error| fail(error.into(), &key, imports))?;
-        ast.set_source(&key);
-        let ast = Arc::new(ast);
+        let ast = self.compile_one(engine, path, imports)?;
         for import in syntax::literal_imports(&ast) {
-            let file = module_path(Some(&key), &import.path);
+            let file = self.module_path(Some(&key), &import.path);
             imports.push((key.clone(), import.at));
-            if imports.iter().any(|(importer, _)| *importer == self::key(&file)) {
-                let chain: Vec<_> =
-                    imports.iter().map(|(importer, _)| self.display(importer).to_string()).collect();
-                let cycle = format!("import cycle: {} → {}", chain.join(" → "), display(&file));
-                return Err(fail(
-                    EvalAltResult::ErrorRuntime(cycle.into(), import.at).into(),
-                    &key,
-                    &imports[..imports.len() - 1],
-                ));
+            if let Some(error) = self.cycle(&file, imports) {
+                return Err(error);
             }
             self.compile_in(engine, &file, imports)?;
             imports.pop();
         }
-        if let Some(source) = self.0.write().unwrap_or_else(PoisonError::into_inner).get_mut(&key) {
-            source.ast = Some(ast.clone());
-        }
+        self.set_ast(&key, &ast);
         Ok(ast)
+    }
+
+    /// Reads and compiles a file, and nothing that it imports.
+    fn compile_one(
+        &self,
+        engine: &Engine,
+        path: &Path,
+        imports: &[(String, Position)],
+    ) -> Result<Arc<AST>, Box<CompileError>> {
+        let key = key(path);
+        let text = fs_err::read_to_string(path).map_err(|error| {
+            let at = imports.last().map_or(Position::NONE, |(_, at)| *at);
+            let file = imports.last().map_or(key.clone(), |(file, _)| file.clone());
+            let imports = imports[..imports.len().saturating_sub(1)].to_vec();
+            let error = EvalAltResult::ErrorModuleNotFound(reason(path, &error), at).into();
+            Box::new(CompileError { error, file, imports })
+        })?;
+        self.insert(&key, &display(path), &text);
+        let mut ast = engine.compile(&text).map_err(|error| {
+            Box::new(CompileError { error: error.into(), file: key.clone(), imports: imports.to_vec() })
+        })?;
+        ast.set_source(&key);
+        Ok(Arc::new(ast))
+    }
+
+    /// The error that importing `file` would be, where it leads back to itself.
+    fn cycle(&self, file: &Path, imports: &[(String, Position)]) -> Option<Box<CompileError>> {
+        let file_key = key(file);
+        let ((importer, at), before) = imports.split_last()?;
+        imports.iter().any(|(importer, _)| *importer == file_key).then(|| {
+            let chain: Vec<_> =
+                imports.iter().map(|(importer, _)| self.display(importer).to_string()).collect();
+            let cycle = format!("import cycle: {} → {}", chain.join(" → "), display(file));
+            let error = EvalAltResult::ErrorRuntime(cycle.into(), *at).into();
+            Box::new(CompileError { error, file: importer.clone(), imports: before.to_vec() })
+        })
     }
 
     /// The file with this key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Source> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+        self.files.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
     /// The texts by the names that positions have.
     #[must_use]
     pub fn texts(&self) -> BTreeMap<Arc<str>, Arc<str>> {
-        let sources = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let sources = self.files.read().unwrap_or_else(PoisonError::into_inner);
         sources.values().map(|source| (source.display.clone(), source.text.clone())).collect()
     }
 
     /// The compiled files by their keys, sorted.
     pub(super) fn trees(&self) -> Vec<(String, Arc<AST>)> {
-        let sources = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let sources = self.files.read().unwrap_or_else(PoisonError::into_inner);
         let mut trees: Vec<_> =
             sources.iter().filter_map(|(key, source)| Some((key.clone(), source.ast.clone()?))).collect();
         trees.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -132,26 +227,9 @@ impl Sources {
     /// The key of the file that a position is in.
     #[must_use]
     pub(super) fn key_of(&self, position: &SourcePosition) -> String {
-        let sources = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let sources = self.files.read().unwrap_or_else(PoisonError::into_inner);
         let found = sources.iter().find(|(_, source)| source.display == position.file);
         found.map_or_else(|| position.file.to_string(), |(key, _)| key.clone())
-    }
-
-    /// The first argument of each call of `function`, if all are literal strings.
-    pub(super) fn literal_arguments(&self, function: &str) -> Option<Vec<String>> {
-        let sources = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let mut names = Some(Vec::new());
-        for ast in sources.values().filter_map(|source| source.ast.as_deref()) {
-            syntax::calls(ast, &mut |call| {
-                if call.name == function && !call.is_qualified {
-                    match (call.arguments.first(), names.as_mut()) {
-                        (Some(Expr::StringConstant(name, _)), Some(names)) => names.push(name.to_string()),
-                        _ => names = None,
-                    }
-                }
-            });
-        }
-        names
     }
 
     /// Where an argument stands in the call at `at`, or a part of it: a key of
@@ -187,23 +265,14 @@ impl Sources {
     }
 }
 
-/// The file that `import "module"` means in the file `importer`.
-pub(super) fn module_path(importer: Option<&str>, module: &str) -> PathBuf {
-    let folder = importer.map(Path::new).and_then(Path::parent).unwrap_or(Path::new("."));
-    let mut path = folder.join(module);
-    if path.extension().is_none_or(|extension| extension != "rhai") {
-        path.as_mut_os_string().push(".rhai");
-    }
-    path
-}
-
 /// The key of a file: its absolute path with links resolved, where it exists.
 pub(super) fn key(path: &Path) -> String {
     let absolute = path.canonicalize().or_else(|_| std::path::absolute(path));
     absolute.as_deref().unwrap_or(path).to_string_lossy().into_owned()
 }
 
-fn display(path: &Path) -> Arc<str> {
+/// A path for people: relative to the working directory where it lies below it.
+pub(super) fn display(path: &Path) -> Arc<str> {
     let absolute = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let here = std::env::current_dir().and_then(|here| here.canonicalize()).unwrap_or_default();
     absolute.strip_prefix(&here).unwrap_or(&absolute).to_string_lossy().into()

@@ -2,6 +2,8 @@
 
 use rhai::{AST, ASTFlags, ASTNode, Expr, Position, Stmt};
 
+use super::tokens::{Word, tokens};
+
 /// A function call in a script.
 pub(super) struct FunctionCall<'a> {
     pub name: &'a str,
@@ -16,23 +18,24 @@ pub(super) struct FunctionCall<'a> {
 
 /// Visits all function calls.
 pub(super) fn calls(ast: &AST, visit: &mut dyn FnMut(FunctionCall<'_>)) {
-    walk(ast, &mut |node| {
-        let (call, at, is_method) = match node {
-            ASTNode::Stmt(Stmt::FnCall(call, at)) | ASTNode::Expr(Expr::FnCall(call, at)) => {
-                (call, *at, false)
-            }
-            ASTNode::Expr(Expr::MethodCall(call, at)) => (call, *at, true),
-            _ => return,
-        };
-        visit(FunctionCall {
-            name: &call.name,
-            at,
-            arguments: &call.args,
-            is_method,
-            is_qualified: !call.namespace.is_empty(),
-            is_operator: call.is_operator_call(),
-        });
-    });
+    walk(ast, &mut |node| call_of(node).into_iter().for_each(&mut *visit));
+}
+
+/// The call that a node is.
+pub(super) fn call_of<'a>(node: &ASTNode<'a>) -> Option<FunctionCall<'a>> {
+    let (call, at, is_method) = match node {
+        ASTNode::Stmt(Stmt::FnCall(call, at)) | ASTNode::Expr(Expr::FnCall(call, at)) => (call, *at, false),
+        ASTNode::Expr(Expr::MethodCall(call, at)) => (call, *at, true),
+        _ => return None,
+    };
+    Some(FunctionCall {
+        name: &call.name,
+        at,
+        arguments: &call.args,
+        is_method,
+        is_qualified: !call.namespace.is_empty(),
+        is_operator: call.is_operator_call(),
+    })
 }
 
 /// An `import` of a literal path.
@@ -54,6 +57,25 @@ pub(super) fn literal_imports(ast: &AST) -> Vec<Import> {
         }
     });
     imports
+}
+
+/// The literal imports in a text that may not compile: where the path stands, and the path.
+pub(super) fn imports_of_text(text: &str) -> Vec<(Position, String)> {
+    let words = tokens(text);
+    let mut found = Vec::new();
+    for pair in words.windows(2) {
+        let (import, path) = (&text[pair[0].at.clone()], &text[pair[1].at.clone()]);
+        if import == "import" && pair[1].word == Word::Text && path.len() > 2 {
+            let before = &text[..pair[1].at.start];
+            let line = before.matches('\n').count() + 1;
+            let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+            let at = u16::try_from(line).ok().zip(u16::try_from(column).ok());
+            if let Some((line, column)) = at {
+                found.push((Position::new(line, column), path[1..path.len() - 1].to_owned()));
+            }
+        }
+    }
+    found
 }
 
 /// Whether the script declares `const name`.

@@ -153,6 +153,25 @@ impl Supervisor {
         }
     }
 
+    /// A running process that another client has started; none where no such
+    /// runs.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub async fn adopt(&self, name: &str) -> Result<Option<Process>, SupervisorError> {
+        let (sender, exit) = watch::channel(None);
+        let spawning = Spawning { name: name.to_owned(), exit: sender };
+        match self.connection.call(Request::Status, Some(spawning)).await? {
+            Reply::Status(status) => Ok(status.running(name).map(|process| Process {
+                name: name.to_owned(),
+                id: process,
+                exit,
+                supervisor: self.clone(),
+            })),
+            other => Err(SupervisorError::Misfit(Box::new(other))),
+        }
+    }
+
     /// Stops a process by its policy, and waits until it is gone.
     ///
     /// # Errors

@@ -45,7 +45,7 @@ struct Caller {
     spawning: Option<Spawning>,
 }
 
-/// A process on its way, and whom to tell about its end.
+/// A process on its way, or one that is adopted, and whom to tell about its end.
 pub(super) struct Spawning {
     pub(super) name: String,
     pub(super) exit: watch::Sender<Option<Exit>>,
@@ -137,12 +137,12 @@ async fn read_messages(
     lines: WeakUnboundedSender<Vec<u8>>,
     child: Option<Child>,
 ) {
-    let mut exits: HashMap<ProcessId, watch::Sender<Option<Exit>>> = HashMap::new();
+    let mut exits: HashMap<ProcessId, Vec<watch::Sender<Option<Exit>>>> = HashMap::new();
     while let Some(message) = next(&mut messages).await {
         match message {
             Message::Ready(_) => {}
             Message::Exited { process, exit, .. } => {
-                if let Some(told) = exits.remove(&process) {
+                for told in exits.remove(&process).into_iter().flatten() {
                     told.send_replace(Some(exit));
                 }
             }
@@ -150,9 +150,17 @@ async fn read_messages(
                 let Some(Caller { reply, spawning }) = shared.take_caller(id) else { continue };
                 // Before its exit is read, which may be the next message.
                 let mut started = None;
-                if let (Ok(Reply::Spawned { process }), Some(Spawning { name, exit })) = (&result, spawning) {
-                    exits.insert(*process, exit);
-                    started = Some(name);
+                match (&result, spawning) {
+                    (Ok(Reply::Spawned { process }), Some(Spawning { name, exit })) => {
+                        exits.insert(*process, vec![exit]);
+                        started = Some(name);
+                    }
+                    (Ok(Reply::Status(status)), Some(Spawning { name, exit })) => {
+                        if let Some(process) = status.running(&name) {
+                            exits.entry(process).or_default().push(exit);
+                        }
+                    }
+                    _ => {}
                 }
                 if let (Err(_), Some(name), Some(lines)) = (reply.send(result), started, lines.upgrade()) {
                     // Whoever wanted the process has been cancelled meanwhile.

@@ -241,6 +241,14 @@ pub struct Status {
     pub detached: bool,
 }
 
+impl Status {
+    /// The process of this name, while it runs.
+    pub(super) fn running(&self, name: &str) -> Option<ProcessId> {
+        let process = self.processes.iter().find(|process| process.name == name)?;
+        process.ended.is_none().then_some(process.process)
+    }
+}
+
 /// One process of a [`Status`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessStatus {

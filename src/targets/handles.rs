@@ -18,6 +18,12 @@ pub trait Workload: Send + Sync {
     /// The last `lines` lines of its log, oldest first.
     async fn logs(&self, lines: usize) -> Result<String, Failure>;
 
+    /// What its target needs to open it again in a later process, beside the
+    /// handle itself. May hold secrets.
+    fn remains(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+
     /// Runs a command in its surroundings and with its environment. Only
     /// services can.
     async fn exec(&self, _step: &Step, _command: &[String]) -> Result<Executed, Failure> {
@@ -41,7 +47,7 @@ pub(super) fn empty_command() -> Failure {
 }
 
 /// Where something answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Endpoint {
     /// A name or address.
     pub host: String,

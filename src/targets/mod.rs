@@ -4,144 +4,60 @@
 //! hands out the same [handles](handles). What it cannot do it refuses at once.
 
 mod deployed;
+pub mod engine;
 pub mod handles;
 pub mod http;
+pub mod kept;
+pub mod kubernetes;
 pub mod local;
+pub mod planned;
 mod probe;
+mod process;
+mod program;
 mod redis_conf;
+mod requests;
 mod variables;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
 pub use handles::{Cluster, Endpoint, Executed, Image, Postgres, Redis, Service, Workload};
+pub use requests::{ClusterRequest, ImageRequest, PostgresRequest, RedisRequest, ServiceRequest, Template};
 
-use crate::run::{Failure, Step};
+use self::handles::escape;
+use crate::run::child::Children;
+use crate::run::{Failure, Journal, RunFolder, Secrets, Step};
+use crate::supervise::Supervisor;
 
-/// What `create_cluster` asks for.
-pub struct ClusterRequest {
-    /// Its name.
-    pub name: String,
-    /// The namespace that things go to; one called as the cluster when none.
-    pub namespace: Option<String>,
-    /// A configuration file of kind, instead of `nodes`, `ports`, `mounts` and
-    /// `patches`.
-    pub config: Option<PathBuf>,
-    /// The image of the nodes.
-    pub image: Option<String>,
-    /// How many nodes; the first is the control plane.
-    pub nodes: usize,
-    /// Ports of the control plane node and the ports of this machine that lead
-    /// there.
-    pub ports: BTreeMap<u16, u16>,
-    /// Paths in every node and what of this machine is found there.
-    pub mounts: BTreeMap<String, String>,
-    /// Patches of kubeadm's configuration, in YAML.
-    pub patches: Vec<String>,
-    /// Whether a cluster of this name that is there may serve, and stays.
-    pub reuse: bool,
-    /// How long it may take.
-    pub timeout: Duration,
+/// What a run has on its targets, whichever they are.
+pub struct Belongings {
+    /// Holds the port-forwards.
+    pub supervisor: Supervisor,
+    /// The run's scratch directory.
+    pub scratch: PathBuf,
+    /// The run's folder of records.
+    pub folder: RunFolder,
+    /// What the run makes.
+    pub journal: Journal,
+    /// Commands of the run itself.
+    pub children: Children,
+    /// What nothing must show.
+    pub secrets: Secrets,
 }
 
-/// A manifest to be rendered: YAML with Jinja expressions.
-pub struct Template {
-    /// The file.
-    pub path: PathBuf,
-    /// What the recipe calls it.
-    pub name: String,
-    /// Variables in addition to those that recipe gives.
-    pub vars: serde_json::Map<String, serde_json::Value>,
-}
-
-/// What `build_image` asks for.
-pub struct ImageRequest {
-    /// Its name.
-    pub name: String,
-    /// A command that builds it, run by `sh -c` in the workspace.
-    pub build: Option<String>,
-    /// The program that the image runs.
-    pub binary: Option<PathBuf>,
-    /// The image that `binary` is put on.
-    pub base: Option<String>,
-    /// A Dockerfile to build.
-    pub dockerfile: Option<PathBuf>,
-    /// What relative paths and the build command are relative to.
-    pub workspace: PathBuf,
-}
-
-/// What `deploy_postgres` asks for.
-pub struct PostgresRequest {
-    /// Its name, unique in the environment.
-    pub name: String,
-    /// The container image, for targets that run containers.
-    pub image: String,
-    /// The database to create.
-    pub database: String,
-    /// The superuser.
-    pub user: String,
-    /// Its password; a random one when none.
-    pub password: Option<String>,
-    /// Server settings, such as `max_connections`.
-    pub settings: BTreeMap<String, String>,
-    /// The size of a volume that outlives the pod, such as `1Gi`, for targets
-    /// with pods.
-    pub storage: Option<String>,
-    /// The user's own manifest, for targets with Kubernetes.
-    pub manifest: Option<Template>,
-    /// The port on this machine; any free one when none.
-    pub host_port: Option<u16>,
-    /// How long it may take until it answers.
-    pub timeout: Duration,
-}
-
-/// What `deploy_redis` asks for.
-pub struct RedisRequest {
-    /// Its name, unique in the environment.
-    pub name: String,
-    /// The container image, for targets that run containers.
-    pub image: String,
-    /// Its password; a random one when none, no authentication when empty.
-    pub password: Option<String>,
-    /// Server settings, such as `maxmemory`.
-    pub settings: BTreeMap<String, String>,
-    /// The user's own manifest, for targets with Kubernetes.
-    pub manifest: Option<Template>,
-    /// The port on this machine; any free one when none.
-    pub host_port: Option<u16>,
-    /// How long it may take until it answers.
-    pub timeout: Duration,
-}
-
-/// What `deploy_service` asks for.
-pub struct ServiceRequest {
-    /// Its name, unique in the environment.
-    pub name: String,
-    /// What it runs.
-    pub image: Option<Image>,
-    /// The whole command line instead of the image's own.
-    pub command: Option<Vec<String>>,
-    /// Arguments after the image's own command.
-    pub args: Vec<String>,
-    /// Environment variables; `$(NAME)` refers to another one.
-    pub env: BTreeMap<String, String>,
-    /// Files to put beside it: name and contents.
-    pub files: BTreeMap<String, String>,
-    /// The port it listens on where it has an address of its own.
-    pub port: Option<u16>,
-    /// More ports, by name.
-    pub ports: BTreeMap<String, u16>,
-    /// The port on this machine; any free one when none.
-    pub host_port: Option<u16>,
-    /// The path that answers 200 once it is ready.
-    pub ready: Option<String>,
-    /// How many of it.
-    pub replicas: usize,
-    /// The user's own manifest, for targets with Kubernetes.
-    pub manifest: Option<Template>,
+impl Belongings {
+    /// A password nobody has seen, and that nothing will show.
+    pub(crate) fn secret(&self, given: Option<String>) -> Result<String, Failure> {
+        let secret = match given {
+            Some(given) => given,
+            None => crate::run::secrets::random(24)?,
+        };
+        self.secrets.add(&secret);
+        self.secrets.add(&escape(&secret));
+        Ok(secret)
+    }
 }
 
 /// A place to set things up in.
@@ -198,11 +114,19 @@ pub trait Target: Send + Sync {
     async fn apply_manifest(&self, step: &Step, cluster: &Cluster, manifest: Template)
     -> Result<(), Failure>;
 
+    /// Opens what an earlier process of the same run has deployed. A target that
+    /// does not say how cannot be attached to.
+    async fn adopt(&self, kept: &kept::Kept) -> Result<Arc<dyn Workload>, Failure> {
+        let what = format!("`{}` cannot be opened again on the target `{}`", kept.name(), self.name());
+        Err(Failure::new(crate::run::Kind::Unsupported, what)
+            .hint("its outputs and logs are there: `recipe env`, `recipe logs`"))
+    }
+
     /// Reserves a port on 127.0.0.1 for the rest of the run.
     async fn reserve_port(&self) -> Result<u16, Failure>;
 
-    /// Whether there is anything to leave up.
-    async fn has_something_up(&self) -> bool;
+    /// Names of what is up.
+    async fn up(&self) -> Vec<String>;
 
     /// Gathers what explains a failure before everything is taken down, and
     /// tells where; none where the logs of the run say all there is.
@@ -213,4 +137,26 @@ pub trait Target: Send + Sync {
 
     /// Lets everything of this run outlive this process.
     async fn detach(&self) -> Result<(), Failure>;
+}
+
+/// The targets, as `--target` names them.
+pub const TARGETS: [&str; 3] = ["local", "kind", "kube:CONTEXT"];
+
+/// Whether there is a target of this name.
+#[must_use]
+pub fn is_target(name: &str) -> bool {
+    name == "local" || name == "kind" || name.strip_prefix("kube:").is_some_and(|context| !context.is_empty())
+}
+
+/// The target of a run. Images for a cluster that is there are pushed to
+/// `registry`. A name that [`is_target`] does not know means `local`.
+#[must_use]
+pub fn open(name: &str, registry: Option<&str>, belongings: Belongings) -> Arc<dyn Target> {
+    match name.split_once(':') {
+        Some(("kube", context)) => {
+            Arc::new(kubernetes::Kubernetes::context(belongings, context, registry.map(str::to_owned)))
+        }
+        _ if name == "kind" => Arc::new(kubernetes::Kubernetes::kind(belongings)),
+        _ => Arc::new(local::Local::new(belongings)),
+    }
 }

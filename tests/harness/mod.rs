@@ -5,6 +5,7 @@
 #![expect(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod live;
+pub mod terminal;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

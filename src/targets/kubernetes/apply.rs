@@ -75,7 +75,11 @@ fn rank(object: &DynamicObject) -> u8 {
         "Namespace" => 0,
         "CustomResourceDefinition" => 1,
         "ServiceAccount" | "Role" | "ClusterRole" | "StorageClass" | "PriorityClass" => 2,
-        "RoleBinding" | "ClusterRoleBinding" | "ConfigMap" | "Secret" | "PersistentVolume"
+        "RoleBinding"
+        | "ClusterRoleBinding"
+        | "ConfigMap"
+        | "Secret"
+        | "PersistentVolume"
         | "PersistentVolumeClaim" => 3,
         "Service" | "NetworkPolicy" | "Ingress" => 4,
         "Pod" | "ReplicaSet" | "Deployment" | "StatefulSet" | "DaemonSet" | "Job" | "CronJob" => 5,
@@ -228,10 +232,17 @@ mod tests {
 
     #[test]
     fn what_others_need_goes_first() {
-        let mut objects: Vec<_> =
-            ["Widget", "Deployment", "Service", "Secret", "ServiceAccount", "CustomResourceDefinition", "Namespace"]
-                .map(object)
-                .into();
+        let mut objects: Vec<_> = [
+            "Widget",
+            "Deployment",
+            "Service",
+            "Secret",
+            "ServiceAccount",
+            "CustomResourceDefinition",
+            "Namespace",
+        ]
+        .map(object)
+        .into();
         objects.sort_by_key(rank);
         let names: Vec<_> = objects.iter().map(name_of).collect();
         assert_eq!(
@@ -244,12 +255,16 @@ mod tests {
     fn refusals_are_explained() {
         let immutable = Status {
             code: 422,
-            message: "Deployment.apps \"x\" is invalid: spec.selector: Invalid value: field is immutable".into(),
+            message: "Deployment.apps \"x\" is invalid: spec.selector: Invalid value: field is immutable"
+                .into(),
             ..Status::default()
         };
         assert!(explain("Deployment/x", &immutable).0.contains("cannot be changed"));
-        let webhook =
-            Status { code: 400, message: "admission webhook \"p\" denied the request".into(), ..Status::default() };
+        let webhook = Status {
+            code: 400,
+            message: "admission webhook \"p\" denied the request".into(),
+            ..Status::default()
+        };
         assert!(explain("Pod/x", &webhook).0.starts_with("an admission rule"));
     }
 }

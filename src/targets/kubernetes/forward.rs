@@ -72,7 +72,8 @@ type Pods = Option<Vec<Arc<str>>>;
 /// Keeps `pods` true.
 async fn follow(api: &Api<Pod>, selector: &str, pods: &watch::Sender<Pods>) {
     let mut known = BTreeMap::new();
-    let mut events = watcher(api.clone(), watcher::Config::default().labels(selector)).default_backoff().boxed();
+    let mut events =
+        watcher(api.clone(), watcher::Config::default().labels(selector)).default_backoff().boxed();
     while let Some(event) = events.next().await {
         match event {
             Ok(watcher::Event::Init) => known.clear(),
@@ -138,11 +139,11 @@ async fn lead(
 ) -> Result<(), String> {
     // Small packets of a protocol must not wait for each other.
     connection.set_nodelay(true).map_err(|error| error.to_string())?;
-    let listed = tokio::time::timeout(FIRST_LIST, pods.wait_for(Option::is_some)).await;
-    let names = match listed {
-        Ok(Ok(names)) => names.clone().unwrap_or_default(),
-        _ => return Err("the cluster does not say which pods there are".to_owned()),
-    };
+    let listed = tokio::time::timeout(FIRST_LIST, pods.wait_for(Option::is_some)).await.map(drop);
+    if listed.is_err() {
+        return Err("the cluster does not say which pods there are".to_owned());
+    }
+    let names = pods.borrow().clone().unwrap_or_default();
     let mut last = "no pod runs".to_owned();
     // The first may be going at this moment.
     for name in names.iter().take(2) {

@@ -1,8 +1,8 @@
 //! What is asked of running pods: their logs, and commands to run in them.
 
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::api::{AttachParams, ListParams, LogParams};
-use kube::core::Status;
 use kube::{Api, ResourceExt};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
@@ -65,11 +65,10 @@ pub(super) async fn exec(
     let mut process = api.exec(&pod.name_any(), command, &params).await.map_err(failed)?;
     let (stdout, stderr) = (process.stdout(), process.stderr());
     let status = process.take_status();
-    let (stdout, stderr, status) = tokio::join!(
-        lines(step, Stream::Stdout, stdout),
-        lines(step, Stream::Stderr, stderr),
-        async { if let Some(status) = status { status.await } else { None } }
-    );
+    let (stdout, stderr, status) =
+        tokio::join!(lines(step, Stream::Stdout, stdout), lines(step, Stream::Stderr, stderr), async {
+            if let Some(status) = status { status.await } else { None }
+        });
     Ok(Executed { code: exit_code(&command[0], status)?, stdout, stderr })
 }
 
@@ -94,14 +93,14 @@ fn exit_code(program: &str, status: Option<Status>) -> Result<i32, Failure> {
     let Some(status) = status else {
         return Err(Failure::new(Kind::Unreachable, "the connection broke before the command had ended"));
     };
-    if status.is_success() {
+    if status.status.as_deref() == Some("Success") {
         return Ok(0);
     }
-    let causes = status.details.map(|details| details.causes).unwrap_or_default();
-    let code = causes.iter().find(|cause| cause.reason == "ExitCode");
-    match code.and_then(|cause| cause.message.parse().ok()) {
+    let causes = status.details.and_then(|details| details.causes).unwrap_or_default();
+    let code = causes.iter().find(|cause| cause.reason.as_deref() == Some("ExitCode"));
+    match code.and_then(|cause| cause.message.as_ref()?.parse().ok()) {
         Some(code) => Ok(code),
         None => Err(Failure::new(Kind::NotFound, format!("`{program}` cannot be executed"))
-            .cause(std::io::Error::other(status.message))),
+            .cause(std::io::Error::other(status.message.unwrap_or_default()))),
     }
 }

@@ -2,19 +2,23 @@
 //! with Kubernetes do differently.
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
-use super::space::Access;
+use super::space::{Access, MANAGER, MANAGER_LABEL};
+use crate::run::child::Children;
 use crate::run::{Failure, Step};
+use crate::targets::engine::{Engine, Node};
 use crate::targets::{ClusterRequest, Image, ImageRequest};
 
 /// A cluster that is there now.
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Made {
     /// How it is reached.
     pub access: Access,
     /// The namespace to deploy to; made if there is none.
     pub namespace: String,
     /// The containers that are its nodes, where this machine runs them.
-    pub nodes: Vec<String>,
+    pub nodes: Vec<Node>,
     /// Whether it outlives the run, which then owns its namespace alone.
     pub is_shared: bool,
 }
@@ -25,7 +29,8 @@ pub(super) trait Provider: Send + Sync {
     /// Makes a cluster, or finds the one that is there.
     async fn create(&self, step: &Step, request: &ClusterRequest) -> Result<Made, Failure>;
 
-    /// Takes down a cluster that [`Provider::create`] has made.
+    /// Takes down a cluster that [`Provider::create`] has made for this run
+    /// alone, by the name that the recipe gave it.
     async fn delete(&self, cluster: &str) -> Result<(), Failure>;
 
     /// Makes an image on this machine.
@@ -38,7 +43,21 @@ pub(super) trait Provider: Send + Sync {
     /// Brings along what the pods of a cluster would otherwise have to pull, if
     /// this machine has it.
     async fn spare_pull(&self, step: &Step, made: &Made, reference: &str) -> Result<(), Failure>;
+}
 
-    /// Takes down all clusters that it has made.
-    async fn teardown(&self) -> Result<(), Failure>;
+/// Builds an image in the engine of this machine.
+pub(super) async fn build(
+    engine: &Engine,
+    step: &Step,
+    children: &Children,
+    request: ImageRequest,
+) -> Result<Image, Failure> {
+    let labels = [(MANAGER_LABEL.to_owned(), MANAGER.to_owned())].into();
+    let built = engine.build(step, children, &request, &labels).await?;
+    Ok(Image {
+        name: request.name.into(),
+        binary: None,
+        digest: built.facts.id.into(),
+        reference: Some(built.reference.into()),
+    })
 }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use kube::core::{DynamicObject, TypeMeta};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::Value as Json;
 
 use crate::run::failure::{offset_of, word_length};
 use crate::run::{Excerpt, Failure, Kind};
@@ -57,24 +59,30 @@ pub(super) fn render_file(template: &Template, values: &impl serde::Serialize) -
     render_text(&template.name, &text, context)
 }
 
-fn object(values: &impl serde::Serialize) -> serde_json::Map<String, Value> {
+fn object(values: &impl serde::Serialize) -> serde_json::Map<String, Json> {
     match serde_json::to_value(values) {
-        Ok(Value::Object(map)) => map,
+        Ok(Json::Object(map)) => map,
         _ => serde_json::Map::new(),
     }
 }
 
-fn render_text(name: &str, text: &str, values: serde_json::Map<String, Value>) -> Result<Rendered, Failure> {
+fn render_text(name: &str, text: &str, values: serde_json::Map<String, Json>) -> Result<Rendered, Failure> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     // Left to the author: quoting by itself would break `{{ name }}-data`.
     environment.set_auto_escape_callback(|_| AutoEscape::None);
-    environment.set_trim_blocks(true);
-    environment.set_lstrip_blocks(true);
+    // Lines that hold nothing but blocks leave nothing.
+    environment.set_syntax(
+        SyntaxConfig::builder()
+            .trim_blocks(true)
+            .lstrip_blocks(true)
+            .build()
+            .map_err(|error| Failure::new(Kind::Bug, "the syntax of manifests is wrong").cause(error))?,
+    );
     let known: Vec<_> = values.keys().cloned().collect();
     let rendered = environment
         .template_from_named_str(name, text)
-        .and_then(|template| template.render(&values))
+        .and_then(|template| template.render(Serde(&values)))
         .map_err(|error| unrenderable(name, text, &known, &error))?;
     Ok(Rendered { name: name.to_owned(), objects: parse(name, &rendered)?, text: rendered })
 }
@@ -89,7 +97,8 @@ fn unrenderable(name: &str, text: &str, known: &[String], error: &minijinja::Err
         ));
     }
     let line = error.line().unwrap_or(1);
-    let span = error.range().map_or_else(|| (offset_of(text, line, 1), 1), |range| (range.start, range.len()));
+    let span =
+        error.range().map_or_else(|| (offset_of(text, line, 1), 1), |range| (range.start, range.len()));
     failure.excerpt = Some(Excerpt { file: name.to_owned(), text: text.into(), span, label: what });
     failure
 }
@@ -98,12 +107,12 @@ fn unrenderable(name: &str, text: &str, known: &[String], error: &minijinja::Err
 fn parse(name: &str, text: &str) -> Result<Vec<DynamicObject>, Failure> {
     let mut objects = Vec::new();
     for document in serde_norway::Deserializer::from_str(text) {
-        let value = Value::deserialize(document).map_err(|error| unreadable(name, text, &error))?;
+        let value = Json::deserialize(document).map_err(|error| unreadable(name, text, &error))?;
         if value.is_null() {
             continue;
         }
         let items = match value.get("items") {
-            Some(Value::Array(items)) if is_list(&value) => items.clone(),
+            Some(Json::Array(items)) if is_list(&value) => items.clone(),
             _ => vec![value],
         };
         for item in items {
@@ -113,11 +122,11 @@ fn parse(name: &str, text: &str) -> Result<Vec<DynamicObject>, Failure> {
     Ok(objects)
 }
 
-fn is_list(value: &Value) -> bool {
-    value.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"))
+fn is_list(value: &Json) -> bool {
+    value.get("kind").and_then(Json::as_str).is_some_and(|kind| kind.ends_with("List"))
 }
 
-fn object_of(name: &str, value: Value) -> Result<DynamicObject, Failure> {
+fn object_of(name: &str, value: Json) -> Result<DynamicObject, Failure> {
     let lacks = |what: &str| {
         Failure::new(Kind::Usage, format!("a document of the manifest {name} has no `{what}`"))
             .hint("each document needs `apiVersion`, `kind` and `metadata.name`")
@@ -136,8 +145,9 @@ fn object_of(name: &str, value: Value) -> Result<DynamicObject, Failure> {
 }
 
 fn unreadable(name: &str, text: &str, error: &serde_norway::Error) -> Failure {
-    let mut failure = Failure::new(Kind::Usage, format!("the manifest {name} is no YAML once it is rendered"))
-        .cause(std::io::Error::other(error.to_string()));
+    let mut failure =
+        Failure::new(Kind::Usage, format!("the manifest {name} is no YAML once it is rendered"))
+            .cause(std::io::Error::other(error.to_string()));
     if let Some(location) = error.location() {
         let start = offset_of(text, location.line(), location.column());
         failure.excerpt = Some(Excerpt {
@@ -154,7 +164,7 @@ fn unreadable(name: &str, text: &str, error: &serde_norway::Error) -> Failure {
 mod tests {
     use super::*;
 
-    fn rendered(text: &str, values: &Value) -> Result<Rendered, Failure> {
+    fn rendered(text: &str, values: &Json) -> Result<Rendered, Failure> {
         render_text("x.yaml", text, object(values))
     }
 
@@ -180,7 +190,8 @@ mod tests {
     #[test]
     fn what_is_no_object_is_refused_with_the_reason() {
         for (text, expected) in [
-            ("kind: Secret\nmetadata: { name: a }\n", "is no Kubernetes object"),
+            ("kind: Secret\nmetadata: { name: a }\n", "has no `apiVersion`"),
+            ("- 1\n", "is no Kubernetes object"),
             ("apiVersion: v1\nkind: Secret\nmetadata: {}\n", "has no `metadata.name`"),
             ("a: [1\n", "is no YAML"),
         ] {

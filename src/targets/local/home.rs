@@ -28,12 +28,12 @@ impl Local {
 
     /// Stops what is called `name` and forgets it; its log stays.
     pub(super) async fn withdraw(&self, name: &str) -> Result<(), Failure> {
-        let status = self.supervisor.status().await.map_err(supervisor_failure)?;
+        let status = self.run.supervisor.status().await.map_err(supervisor_failure)?;
         if let Some(process) = status.processes.iter().find(|process| process.name == name) {
             if process.ended.is_none() {
-                self.supervisor.stop(name).await.map_err(supervisor_failure)?;
+                self.run.supervisor.stop(name).await.map_err(supervisor_failure)?;
             }
-            self.journal.removed("process", name);
+            self.run.journal.removed("process", name);
         }
         self.remove_home(name)?;
         self.deployed.forget(name);
@@ -42,9 +42,10 @@ impl Local {
 
     /// Makes the directory of one server or service, which `user` owns.
     pub(super) fn home(&self, name: &str, user: Option<User>) -> Result<PathBuf, Failure> {
-        let home = self.scratch.join(name);
+        let home = self.run.scratch.join(name);
         let failed = |error| {
-            let what = format!("the directory of `{name}` cannot be made below {}", self.scratch.display());
+            let what =
+                format!("the directory of `{name}` cannot be made below {}", self.run.scratch.display());
             Failure::new(Kind::Io, what).cause(error)
         };
         fs_err::create_dir(&home).and_then(|()| give(&home, user)).map_err(failed)?;
@@ -52,7 +53,7 @@ impl Local {
     }
 
     fn remove_home(&self, name: &str) -> Result<(), Failure> {
-        match fs_err::remove_dir_all(self.scratch.join(name)) {
+        match fs_err::remove_dir_all(self.run.scratch.join(name)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 let what = format!("the directory of `{name}` cannot be removed");
                 Err(Failure::new(Kind::Io, what).cause(error))

@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use super::Local;
-use crate::run::child::{Command, describe};
 use crate::run::{Failure, Kind, Step};
-use crate::targets::{Image, ImageRequest};
+use crate::targets::{Image, ImageRequest, program};
 
 impl Local {
     pub(super) async fn build(&self, step: &Step, request: ImageRequest) -> Result<Image, Failure> {
@@ -18,37 +17,9 @@ impl Local {
                  targets with an engine put `binary` on the image `base`",
             ));
         }
-        let Some(binary) = &request.binary else {
-            return Err(Failure::new(Kind::Usage, "it is not said which program the image runs").hint(
-                "give the option `binary`, the path of a program, and `build`, the command that builds it",
-            ));
-        };
-        if let Some(build) = &request.build {
-            step.waiting(build.as_str());
-            let command = Command {
-                program: "sh".into(),
-                args: vec!["-c".into(), build.into()],
-                cwd: Some(request.workspace.clone()),
-                ..Command::default()
-            };
-            let built = self.children.run(&command, |stream, line| step.output(stream, line)).await;
-            let built =
-                built.map_err(|error| Failure::new(Kind::Io, "`sh` cannot be executed").cause(error))?;
-            if !built.status.success() {
-                let what = format!("the build command ended with {}: {build}", describe(built.status));
-                return Err(Failure::new(Kind::Command, what).evidence(built.tail(20)));
-            }
-        }
-        let binary = request.workspace.join(binary);
+        let binary = program::build(step, &self.run.children, &request).await?;
         let digest = digest(&binary).await.map_err(|error| {
-            let failure = Failure::new(Kind::NotFound, format!("there is no program {}", binary.display()))
-                .cause(error);
-            let hint = if request.build.is_some() {
-                "the build command ran, but made no such file"
-            } else {
-                "build it first, or give the option `build`"
-            };
-            failure.hint(hint)
+            Failure::new(Kind::Io, format!("the program {} cannot be read", binary.display())).cause(error)
         })?;
         Ok(Image { name: request.name.into(), binary: Some(binary), reference: None, digest: digest.into() })
     }

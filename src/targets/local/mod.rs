@@ -3,66 +3,58 @@
 //! A cluster is only a name here; everything is a process of the run's
 //! supervisor, in a directory of its own below the run's scratch directory.
 
+mod adopt;
 mod home;
 mod image;
 mod postgres;
-mod process;
 mod ready;
 mod redis;
 mod servers;
 mod service;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::deployed::{Deployed, supervisor_failure};
-use super::handles::escape;
+use super::handles::Workload;
+use super::kept::Kept;
 use super::{
-    Cluster, ClusterRequest, Image, ImageRequest, Postgres, PostgresRequest, Redis, RedisRequest, Service,
-    ServiceRequest, Target, Template,
+    Belongings, Cluster, ClusterRequest, Image, ImageRequest, Postgres, PostgresRequest, Redis, RedisRequest,
+    Service, ServiceRequest, Target, Template,
 };
-use crate::run::child::Children;
-use crate::run::{Failure, Journal, Kind, RunFolder, Secrets, Step};
-use crate::supervise::Supervisor;
+use crate::run::{Failure, Kind, Step};
 
 /// Processes of this machine, owned by one supervisor.
 pub struct Local {
-    supervisor: Supervisor,
-    /// The run's scratch directory.
-    scratch: PathBuf,
-    folder: RunFolder,
-    journal: Journal,
-    children: Children,
-    secrets: Secrets,
+    run: Belongings,
     deployed: Deployed,
 }
 
 impl Local {
-    /// The local target of the run that `supervisor` belongs to.
+    /// The local target of a run.
     #[must_use]
-    pub fn new(
-        supervisor: Supervisor,
-        scratch: PathBuf,
-        folder: RunFolder,
-        journal: Journal,
-        children: Children,
-        secrets: Secrets,
-    ) -> Self {
-        let deployed = Deployed::new(supervisor.clone());
-        Self { supervisor, scratch, folder, journal, children, secrets, deployed }
+    pub fn new(run: Belongings) -> Self {
+        let deployed = Deployed::new(run.supervisor.clone());
+        Self { run, deployed }
     }
+}
 
-    /// A password nobody has seen, and that nothing will show.
-    fn secret(&self, given: Option<String>) -> Result<String, Failure> {
-        let secret = match given {
-            Some(given) => given,
-            None => crate::run::secrets::random(24)?,
-        };
-        self.secrets.add(&secret);
-        self.secrets.add(&escape(&secret));
-        Ok(secret)
-    }
+/// The server that the target would start as PostgreSQL.
+///
+/// # Errors
+/// When it is not installed.
+pub fn postgres_program() -> Result<PathBuf, Failure> {
+    servers::find_postgres().map(|programs| programs.postgres)
+}
+
+/// The server that the target would start as Redis.
+///
+/// # Errors
+/// When it is not installed.
+pub fn redis_program() -> Result<PathBuf, Failure> {
+    servers::find_redis()
 }
 
 #[async_trait]
@@ -147,21 +139,27 @@ impl Target for Local {
         self.deployed.reserve().await
     }
 
-    async fn has_something_up(&self) -> bool {
-        let status = self.supervisor.status().await;
-        status.is_ok_and(|status| status.processes.iter().any(|process| process.ended.is_none()))
+    async fn up(&self) -> Vec<String> {
+        let status = self.run.supervisor.status().await;
+        let processes = status.map(|status| status.processes).unwrap_or_default();
+        let running = processes.into_iter().filter(|process| process.ended.is_none());
+        running.map(|process| process.name).collect()
     }
 
     async fn diagnose(&self) -> Option<PathBuf> {
         None
     }
 
+    async fn adopt(&self, kept: &Kept) -> Result<Arc<dyn Workload>, Failure> {
+        self.open(kept).await
+    }
+
     async fn teardown(&self) -> Result<(), Failure> {
-        self.supervisor.shutdown().await.map_err(supervisor_failure)
+        self.run.supervisor.shutdown().await.map_err(supervisor_failure)
     }
 
     async fn detach(&self) -> Result<(), Failure> {
-        self.supervisor.detach(None).await.map_err(supervisor_failure)
+        self.run.supervisor.detach(None).await.map_err(supervisor_failure)
     }
 }
 

@@ -9,7 +9,6 @@ use async_trait::async_trait;
 use tokio_postgres::NoTls;
 
 use super::home::write_private;
-use super::process::LocalProcess;
 use super::servers::{PostgresPrograms, find_postgres, unprivileged};
 use super::{Local, ready};
 use crate::run::child::{Command, Finished, describe};
@@ -17,6 +16,7 @@ use crate::run::event::Level;
 use crate::run::{Failure, Kind, Step};
 use crate::supervise::{Signal, Spawn, StopPolicy, User};
 use crate::targets::handles::PostgresParts;
+use crate::targets::process::SupervisedProcess;
 use crate::targets::{Endpoint, Postgres, PostgresRequest, Workload, probe};
 
 /// Settings of every server: its data is thrown away, so nothing is synced.
@@ -44,7 +44,7 @@ impl Local {
         let programs = find_postgres()?;
         mention_other_version(step, &programs, &request.image);
         let user = unprivileged(&["postgres"]);
-        let password = self.secret(request.password.clone())?;
+        let password = self.run.secret(request.password.clone())?;
         let home = self.home(&request.name, user)?;
         let server = Server { local: self, step, programs, request, user, password, home };
 
@@ -106,7 +106,8 @@ impl Server<'_> {
             // A signal to the servers that it runs would leak their shared memory.
             ends_its_children: true,
         };
-        let initdb = self.local.children.run(&command, |stream, line| self.step.output(stream, line)).await;
+        let initdb =
+            self.local.run.children.run(&command, |stream, line| self.step.output(stream, line)).await;
         let removed = std::fs::remove_file(&password_file);
         let initdb = initdb.map_err(|error| {
             let what = format!("{} cannot be executed", self.programs.initdb.display());
@@ -124,7 +125,7 @@ impl Server<'_> {
         let what = format!("initdb ended with {}", describe(initdb.status));
         let mut failure = Failure::new(Kind::Command, what).evidence(evidence);
         if is_full {
-            let (place, variable) = (self.local.scratch.display(), crate::run::scratch::BASE_VARIABLE);
+            let (place, variable) = (self.local.run.scratch.display(), crate::run::scratch::BASE_VARIABLE);
             failure = failure.hint(format!(
                 "there is no room left in {place}; free some, or set {variable} to a directory with 100 MB or more"
             ));
@@ -133,12 +134,12 @@ impl Server<'_> {
     }
 
     /// Starts the server on a port of its own and waits for its first answer.
-    async fn boot(&self) -> Result<(LocalProcess, Postgres), Failure> {
+    async fn boot(&self) -> Result<(SupervisedProcess, Postgres), Failure> {
         let request = &self.request;
         let port = self.local.deployed.port(&request.name, request.host_port).await?;
         let process = Spawn {
             name: request.name.clone(),
-            log: self.local.folder.log(&request.name),
+            log: self.local.run.folder.log(&request.name),
             program: self.programs.postgres.clone(),
             args: arguments(&self.home, port, &request.settings),
             env: environment(),
@@ -148,7 +149,7 @@ impl Server<'_> {
             stop: StopPolicy { signal: Signal::Quit, grace_ms: 5000, wave: 1 },
             on_supervisor_death: Signal::Quit,
         };
-        let process = self.local.spawn(process).await?;
+        let process = self.local.run.spawn(process).await?;
         let config = maintenance(port, request, &self.password);
         let endpoint = Endpoint { host: "127.0.0.1".to_owned(), port };
         let postgres = Postgres(Arc::new(PostgresParts {
@@ -200,7 +201,7 @@ fn environment() -> BTreeMap<String, String> {
     ])
 }
 
-async fn create_database(process: &LocalProcess, postgres: &Postgres) -> Result<(), Failure> {
+async fn create_database(process: &SupervisedProcess, postgres: &Postgres) -> Result<(), Failure> {
     let name = &postgres.0.database;
     if name == "postgres" {
         return Ok(());
@@ -251,9 +252,9 @@ fn lost_port(failure: &Failure) -> bool {
 }
 
 /// The running server.
-struct PostgresProcess {
-    process: LocalProcess,
-    config: tokio_postgres::Config,
+pub(super) struct PostgresProcess {
+    pub process: SupervisedProcess,
+    pub config: tokio_postgres::Config,
 }
 
 #[async_trait]

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use super::process::LocalProcess;
 use crate::run::{Failure, Step};
 use crate::targets::probe;
+use crate::targets::process::SupervisedProcess;
 
 /// Asks `probe` until it answers, or the process has ended, or time runs out.
 pub(super) async fn wait<T, F>(
-    process: &LocalProcess,
+    process: &SupervisedProcess,
     step: &Step,
     what: &str,
     timeout: Duration,

@@ -7,12 +7,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::home::write_private;
-use super::process::LocalProcess;
 use super::servers::{find_redis, unprivileged};
 use super::{Local, ready};
 use crate::run::{Failure, Step};
 use crate::supervise::{Signal, Spawn, StopPolicy};
 use crate::targets::handles::RedisParts;
+use crate::targets::process::SupervisedProcess;
 use crate::targets::redis_conf::redis_conf;
 use crate::targets::{Endpoint, Redis, RedisRequest, Workload, probe};
 
@@ -23,7 +23,7 @@ impl Local {
         let password = if request.password.as_deref() == Some("") {
             String::new()
         } else {
-            self.secret(request.password.clone())?
+            self.run.secret(request.password.clone())?
         };
         let home = self.home(&request.name, user)?;
         let port = self.deployed.port(&request.name, request.host_port).await?;
@@ -32,9 +32,10 @@ impl Local {
         write_private(&configuration, &redis_conf("127.0.0.1", port, &password, &request.settings), user)?;
 
         let process = self
+            .run
             .spawn(Spawn {
                 name: request.name.clone(),
-                log: self.folder.log(&request.name),
+                log: self.run.folder.log(&request.name),
                 program,
                 args: vec![configuration.display().to_string()],
                 env: BTreeMap::from([("LC_ALL".to_owned(), "C".to_owned())]),
@@ -60,9 +61,9 @@ impl Local {
 }
 
 /// The running server.
-struct RedisProcess {
-    process: LocalProcess,
-    client: ::redis::Client,
+pub(super) struct RedisProcess {
+    pub process: SupervisedProcess,
+    pub client: ::redis::Client,
 }
 
 #[async_trait]

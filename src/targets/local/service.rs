@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::process::LocalProcess;
+use super::adopt::ServiceOwn;
 use super::{Local, ready};
 use crate::run::child::{Children, Command, exit_code};
 use crate::run::{Failure, Kind, Step};
 use crate::supervise::{Signal, Spawn, StopPolicy};
 use crate::targets::handles::{ServiceParts, empty_command};
+use crate::targets::process::SupervisedProcess;
 use crate::targets::variables::{expand, port_variable, substitute};
 use crate::targets::{Endpoint, Executed, Service, ServiceRequest, Workload, probe};
 
@@ -50,9 +51,10 @@ impl Local {
         let mut command = command.into_iter().map(|word| substitute(&word, &env));
         let program = command.next().unwrap_or_default();
         let process = self
+            .run
             .spawn(Spawn {
                 name: request.name.clone(),
-                log: self.folder.log(&request.name),
+                log: self.run.folder.log(&request.name),
                 program: program.into(),
                 args: command.collect(),
                 env: env.clone(),
@@ -75,7 +77,7 @@ impl Local {
                 path: request.ready,
                 env,
                 home,
-                children: self.children.clone(),
+                children: self.run.children.clone(),
             }),
         })))
     }
@@ -152,17 +154,23 @@ fn write_files(folder: &Path, files: &BTreeMap<String, String>) -> Result<(), Fa
 }
 
 /// The running service.
-struct ServiceProcess {
-    process: LocalProcess,
-    endpoint: Option<Endpoint>,
-    path: Option<String>,
-    env: BTreeMap<String, String>,
-    home: PathBuf,
-    children: Children,
+pub(super) struct ServiceProcess {
+    pub process: SupervisedProcess,
+    pub endpoint: Option<Endpoint>,
+    pub path: Option<String>,
+    pub env: BTreeMap<String, String>,
+    pub home: PathBuf,
+    pub children: Children,
 }
 
 #[async_trait]
 impl Workload for ServiceProcess {
+    fn remains(&self) -> serde_json::Value {
+        let Self { path, env, home, .. } = self;
+        let own = ServiceOwn { path: path.clone(), env: env.clone(), home: home.clone() };
+        serde_json::to_value(own).unwrap_or_default()
+    }
+
     async fn ready(&self, step: &Step, timeout: Duration) -> Result<(), Failure> {
         match (&self.endpoint, &self.path) {
             (Some(endpoint), Some(path)) => {

@@ -1,8 +1,11 @@
 //! `recipe doc`.
 
+mod editors;
+mod man;
+
 use serde_json::json;
 
-use super::{Done, terminal};
+use super::{Done, pager, terminal};
 use crate::cli::{DocArgs, DocFormat};
 use crate::exit;
 use crate::primitives;
@@ -10,27 +13,48 @@ use crate::run::{Failure, Kind};
 use crate::script::{Family, Opt, Primitive, suggest};
 
 pub(super) fn doc(args: &DocArgs) -> Done {
-    let chosen: Vec<_> = match &args.name {
-        None => documented().collect(),
-        Some(name) => documented().filter(|primitive| primitive.name == name).collect(),
+    let chosen = chosen(args.name.as_deref())?;
+    let text = match args.format {
+        DocFormat::Json => return terminal::print_json(&json(&chosen)).map(|()| exit::DONE),
+        DocFormat::Grammar => {
+            return terminal::print_json(&editors::grammar(&chosen)).map(|()| exit::DONE);
+        }
+        DocFormat::Snippets => {
+            return terminal::print_json(&editors::snippets(&chosen)).map(|()| exit::DONE);
+        }
+        DocFormat::Markdown => markdown(&chosen),
+        DocFormat::Man => man::man(&chosen),
+        DocFormat::Definitions => editors::definitions(&chosen),
+        DocFormat::Text => text(args.name.as_deref())?,
     };
-    if let (Some(name), true) = (&args.name, chosen.is_empty()) {
-        let mut failure = Failure::new(Kind::Usage, format!("there is no primitive `{name}`"));
-        let near = suggest::nearest(name, documented().map(|primitive| primitive.name));
-        failure.hint = Some(match near {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => "`recipe doc` lists them".to_owned(),
-        });
-        return Err(failure);
-    }
-    let text = match (args.format, &args.name) {
-        (DocFormat::Json, _) => return terminal::print_json(&json(&chosen)).map(|()| exit::DONE),
-        (DocFormat::Markdown, _) => markdown(&chosen),
-        (DocFormat::Text, None) => list(),
-        (DocFormat::Text, Some(_)) => chosen.iter().map(|primitive| page(primitive)).collect(),
-    };
-    terminal::print(&text)?;
+    pager::print(&text)?;
     Ok(exit::DONE)
+}
+
+/// The reference as a page of the manual.
+pub(super) fn manual() -> String {
+    man::man(&documented().collect::<Vec<_>>())
+}
+
+/// The reference for a terminal: a list, or the page of one primitive.
+pub(super) fn text(name: Option<&str>) -> Result<String, Failure> {
+    let chosen = chosen(name)?;
+    Ok(if name.is_none() { list() } else { chosen.iter().map(|primitive| page(primitive)).collect() })
+}
+
+fn chosen(name: Option<&str>) -> Result<Vec<&'static Primitive>, Failure> {
+    let Some(name) = name else { return Ok(documented().collect()) };
+    let chosen: Vec<_> = documented().filter(|primitive| primitive.name == name).collect();
+    if !chosen.is_empty() {
+        return Ok(chosen);
+    }
+    let mut failure = Failure::new(Kind::Usage, format!("there is no primitive `{name}`"));
+    let near = suggest::nearest(name, documented().map(|primitive| primitive.name));
+    failure.hint = Some(match near {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "`recipe doc` lists them".to_owned(),
+    });
+    Err(failure)
 }
 
 /// All but what exists for recipe's own tests.
@@ -42,8 +66,12 @@ fn list() -> String {
     let width = documented().map(|primitive| primitive.name.len()).max().unwrap_or_default();
     let mut text = String::new();
     for family in Family::ALL {
+        let mut own = documented().filter(|primitive| primitive.family == family).peekable();
+        if own.peek().is_none() {
+            continue;
+        }
         text.push_str(&format!("{family}\n"));
-        for primitive in documented().filter(|primitive| primitive.family == family) {
+        for primitive in own {
             text.push_str(&format!("  {:width$}  {}\n", primitive.name, primitive.summary()));
         }
     }

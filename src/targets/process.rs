@@ -1,9 +1,10 @@
-//! A process of the supervisor, as the local target sees it.
+//! A process of the run's supervisor, as targets see it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Local, supervisor_failure};
+use super::Belongings;
+use super::deployed::supervisor_failure;
 use crate::run::child::last_lines;
 use crate::run::scratch::MARK_VARIABLE;
 use crate::run::{Failure, Kind};
@@ -14,27 +15,32 @@ const EVIDENCE: usize = 15;
 
 /// A running server or service. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct LocalProcess {
+pub(super) struct SupervisedProcess {
     pub name: Arc<str>,
     pub log: Arc<PathBuf>,
     process: Arc<Process>,
 }
 
-impl Local {
+impl Belongings {
     /// Starts a process and writes it into the journal, before and after. It
     /// gets the mark of this run into its environment.
-    pub(super) async fn spawn(&self, mut spawn: Spawn) -> Result<LocalProcess, Failure> {
+    pub(super) async fn spawn(&self, mut spawn: Spawn) -> Result<SupervisedProcess, Failure> {
         let unwritable = |error| Failure::new(Kind::Io, "the run's journal cannot be written").cause(error);
         let (name, log) = (spawn.name.clone(), spawn.log.clone());
         self.journal.creating("process", &name, spawn.program.display().to_string()).map_err(unwritable)?;
         spawn.env.insert(MARK_VARIABLE.to_owned(), self.scratch.display().to_string());
         let process = self.supervisor.spawn(spawn).await.map_err(supervisor_failure)?;
         self.journal.running(&name, process.id()).map_err(unwritable)?;
-        Ok(LocalProcess { name: name.into(), log: Arc::new(log), process: Arc::new(process) })
+        Ok(SupervisedProcess { name: name.into(), log: Arc::new(log), process: Arc::new(process) })
     }
 }
 
-impl LocalProcess {
+impl SupervisedProcess {
+    /// A process that another client of the supervisor has started.
+    pub(super) fn adopted(name: &str, log: PathBuf, process: Process) -> Self {
+        Self { name: name.into(), log: Arc::new(log), process: Arc::new(process) }
+    }
+
     /// Resolves with what to say when the process has ended.
     pub(super) async fn died(&self) -> Failure {
         self.ended(self.process.exited().await)

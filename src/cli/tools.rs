@@ -1,0 +1,89 @@
+//! The command lines of what surrounds recipes.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::Output;
+
+/// `recipe lock`.
+#[derive(Debug, Args)]
+pub struct LockArgs {
+    /// Take the newest of this module, instead of what is locked
+    #[arg(long, value_name = "MODULE")]
+    pub update: Vec<String>,
+}
+
+/// `recipe init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The recipe to write
+    #[arg(default_value = "recipe.rhai")]
+    pub file: PathBuf,
+}
+
+/// `recipe doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Check this target alone
+    #[arg(long, value_enum, value_name = "TARGET")]
+    pub target: Option<Need>,
+    /// Install what is missing, after asking
+    #[arg(long)]
+    pub fix: bool,
+    /// Do not ask before installing
+    #[arg(long, requires = "fix")]
+    pub yes: bool,
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
+    pub output: Output,
+}
+
+/// A sort of target, with needs of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Need {
+    /// Servers of this machine.
+    Local,
+    /// A cluster in containers.
+    Kind,
+    /// A cluster that there is.
+    Kube,
+}
+
+/// `recipe completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// A shell that can be told how command lines go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// GNU Bash.
+    Bash,
+    /// The Z shell.
+    Zsh,
+    /// The friendly one.
+    Fish,
+}
+
+impl Shell {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bash => "bash",
+            Self::Zsh => "zsh",
+            Self::Fish => "fish",
+        }
+    }
+}
+
+/// `recipe man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Write a page for each command into this folder, instead of one to standard output
+    pub folder: Option<PathBuf>,
+}

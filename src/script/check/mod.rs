@@ -1,0 +1,110 @@
+//! Problems of a recipe that show without running it.
+//!
+//! Each file is a kind of problem; what only a primitive knows about its own
+//! arguments, the table's `rules` find.
+
+mod branches;
+pub(super) mod calls;
+mod closures;
+mod effects;
+mod results;
+mod site;
+mod text;
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use rhai::{Engine, Position};
+
+pub use site::Site;
+pub(in crate::script) use site::sites;
+
+use super::diagnostic::Diagnostic;
+use super::host::Table;
+use super::sources::Sources;
+
+/// One problem, in a file that is known.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// The place.
+    pub at: Position,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// What sort of problem, for programs.
+    pub code: &'static str,
+    /// Whether the recipe may be run all the same.
+    pub warning: bool,
+}
+
+impl Finding {
+    /// Something that would fail.
+    #[must_use]
+    pub fn error(code: &'static str, at: Position, message: impl Into<String>) -> Self {
+        Self { at, message: message.into(), hint: None, code, warning: false }
+    }
+
+    /// Something that is hardly meant.
+    #[must_use]
+    pub fn warning(code: &'static str, at: Position, message: impl Into<String>) -> Self {
+        Self { warning: true, ..Self::error(code, at, message) }
+    }
+
+    /// Says what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// All problems of the recipe at `path` and its modules: also of files beside
+/// one that does not compile.
+pub(super) fn recipe(engine: &Engine, sources: &Sources, table: Table, path: &Path) -> Vec<Diagnostic> {
+    let mut problems = text::problems(engine, sources, path);
+    problems.extend(compiled(engine, sources, table, &super::workspace_of(path)));
+    problems
+}
+
+/// All problems of the files that compile, in the order of the text.
+pub(super) fn compiled(
+    engine: &Engine,
+    sources: &Sources,
+    table: Table,
+    workspace: &Path,
+) -> Vec<Diagnostic> {
+    let mut problems = Vec::new();
+    for (key, ast) in sources.trees() {
+        let mut found = calls::findings(engine, table, &ast, &HashSet::new());
+        found.extend(branches::findings(&ast));
+        found.extend(effects::findings(table, &ast));
+        found.extend(results::findings(&ast));
+        let sites = sites(table, &ast);
+        for site in &sites {
+            found.extend((table.rules)(site, &sites, workspace));
+        }
+        problems.extend(diagnostics(sources, &key, found));
+    }
+    problems
+}
+
+/// The findings in a file as errors with their place, sorted by it.
+fn diagnostics(sources: &Sources, key: &str, mut found: Vec<Finding>) -> Vec<Diagnostic> {
+    found.sort_by_key(|finding| (finding.at.line(), finding.at.position()));
+    found.dedup_by(|a, b| a.at == b.at && a.message == b.message);
+    let told = found.into_iter().map(|finding| {
+        let Finding { at, message, hint, code, warning } = finding;
+        let mut problem = Diagnostic {
+            message,
+            hint,
+            code: code.to_owned(),
+            warning,
+            position: Some(sources.position(key, at)),
+            ..Diagnostic::default()
+        };
+        problem.mark_position(sources);
+        problem
+    });
+    told.collect()
+}

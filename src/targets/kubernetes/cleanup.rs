@@ -1,0 +1,153 @@
+//! Removing what does not go with a cluster of the run's own: the clusters
+//! themselves, namespaces and objects in clusters that stay. A [`Removal`] is
+//! written into the journal before the thing is made, with all that is needed
+//! to remove it from another process, later.
+
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::core::{DynamicObject, GroupVersionKind};
+use kube::discovery::ApiResource;
+use kube::{Api, Client, ResourceExt};
+use serde::{Deserialize, Serialize};
+
+use super::Site;
+use super::apply::Applied;
+use super::deploy::delete_exactly;
+use super::kind::cli::Cli;
+use super::space::{Access, RUN_LABEL, api_failure};
+use crate::run::journal::{self, Change};
+use crate::run::{Failure, Kind, RunFolder};
+
+/// How to remove something.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "remove", rename_all = "snake_case")]
+pub enum Removal {
+    /// A cluster that kind has made for one run, whose name no other has.
+    KindCluster {
+        /// Its name.
+        name: String,
+        /// Reaches the engine that its nodes are in.
+        cli: Cli,
+    },
+    /// A namespace that carries the label of the run.
+    Namespace {
+        /// The cluster.
+        access: Access,
+        /// Its name.
+        name: String,
+        /// The run.
+        run: String,
+    },
+    /// An object without namespace that carries the label of the run.
+    Object {
+        /// The cluster.
+        access: Access,
+        /// Where the API keeps it: apiVersion and kind.
+        api_version: String,
+        /// Its kind.
+        kind: String,
+        /// Its plural, in paths of the API.
+        plural: String,
+        /// Its name.
+        name: String,
+        /// The run.
+        run: String,
+    },
+}
+
+impl Removal {
+    pub(super) fn namespace(site: &Site, name: &str) -> Self {
+        Self::of_namespace(&site.made.access, name, &site.space.run)
+    }
+
+    pub(super) fn of_namespace(access: &Access, name: &str, run: &str) -> Self {
+        Self::Namespace { access: access.clone(), name: name.to_owned(), run: run.to_owned() }
+    }
+
+    pub(super) fn object(site: &Site, applied: &Applied) -> Self {
+        Self::Object {
+            access: site.made.access.clone(),
+            api_version: applied.resource.api_version.clone(),
+            kind: applied.resource.kind.clone(),
+            plural: applied.resource.plural.clone(),
+            name: applied.object.name_any(),
+            run: site.space.run.to_string(),
+        }
+    }
+
+    /// Removes it. It is well when it is gone already; what has the name and is
+    /// not this run's stays.
+    pub(super) async fn carry_out(&self) -> Result<(), Failure> {
+        match self {
+            Self::KindCluster { name, cli } => cli.delete(name).await,
+            Self::Namespace { access, .. } | Self::Object { access, .. } => {
+                self.carry_out_with(access.connect().await?).await
+            }
+        }
+    }
+
+    /// As [`Self::carry_out`], by a client that there is.
+    pub(super) async fn carry_out_with(&self, client: Client) -> Result<(), Failure> {
+        match self {
+            Self::KindCluster { .. } => self.carry_out_boxed().await,
+            Self::Namespace { name, run, .. } => {
+                let api: Api<Namespace> = Api::all(client);
+                let there = api.get_opt(name).await.map_err(|error| api_failure(name, error))?;
+                let ours = there.filter(|one| one.labels().get(RUN_LABEL) == Some(run));
+                match ours {
+                    Some(ours) => gone(api.delete(name, &delete_exactly(ours.uid())).await.map(drop), name),
+                    None => Ok(()),
+                }
+            }
+            Self::Object { api_version, kind, plural, name, run, .. } => {
+                let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+                let kind = GroupVersionKind::gvk(group, version, kind);
+                let resource = ApiResource::from_gvk_with_plural(&kind, plural);
+                let api: Api<DynamicObject> = Api::all_with(client, &resource);
+                let there = api.get_metadata_opt(name).await.map_err(|error| api_failure(name, error))?;
+                let ours = there.filter(|one| one.labels().get(RUN_LABEL) == Some(run));
+                match ours {
+                    Some(ours) => gone(api.delete(name, &delete_exactly(ours.uid())).await.map(drop), name),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+
+    async fn carry_out_boxed(&self) -> Result<(), Failure> {
+        Box::pin(self.carry_out()).await
+    }
+}
+
+/// What was deleted by somebody else meanwhile is gone as well.
+fn gone(deleted: Result<(), kube::Error>, name: &str) -> Result<(), Failure> {
+    match deleted {
+        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
+        Err(error) => Err(api_failure(&format!("the removal of {name}"), error)),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Removes what the journal of a run names and nobody has removed, all at once.
+///
+/// # Errors
+/// When the journal cannot be read; else the first that could not be removed.
+pub async fn clean_up(folder: &RunFolder) -> Result<(), Failure> {
+    let unreadable = |what: String| Failure::new(Kind::Io, format!("the journal of `{}` {what}", folder.id));
+    let entries =
+        journal::read(&folder.path).map_err(|error| unreadable("cannot be read".to_owned()).cause(error))?;
+    let mut open: Vec<((String, String), Removal)> = Vec::new();
+    for entry in entries {
+        match entry.change {
+            Change::Creating { kind, name, removal: Some(removal), .. } => {
+                let removal = serde_json::from_value(removal).map_err(|error| {
+                    unreadable(format!("does not say how to remove {kind} {name}")).cause(error)
+                })?;
+                open.push(((kind, name), removal));
+            }
+            Change::Removed { kind, name } => open.retain(|(key, _)| *key != (kind.clone(), name.clone())),
+            _ => {}
+        }
+    }
+    join_all(open.iter().map(|(_, removal)| removal.carry_out())).await.into_iter().collect()
+}

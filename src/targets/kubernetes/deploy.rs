@@ -1,0 +1,146 @@
+//! Deploying: names are claimed, manifests applied and kept for a look, and
+//! what else must not outlive the run is written into its journal.
+
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::runtime::wait::{await_condition, conditions};
+use kube::{Api, ResourceExt};
+
+use super::apply::{self, name_of};
+use super::cleanup::Removal;
+use super::provider::Made;
+use super::space::{MANAGER, MANAGER_LABEL, RUN_LABEL, Space, api_failure};
+use super::template::Rendered;
+use super::{Kubernetes, Site};
+use crate::run::{Failure, Kind, Step};
+use crate::targets::Cluster;
+
+impl Kubernetes {
+    /// Does the `work` of deploying `name`. Takes its name back if that fails,
+    /// so that it can be tried again: what was applied is applied over.
+    pub(super) async fn deploy<T>(
+        &self,
+        cluster: &Cluster,
+        name: &str,
+        work: impl Future<Output = Result<T, Failure>> + Send,
+    ) -> Result<T, Failure> {
+        self.deployed.claim(cluster, name)?;
+        let result = work.await;
+        if result.is_err() {
+            // The first failure is the one to tell; teardown will meet a second one, too.
+            let _ = self.unreach(name).await;
+            self.deployed.forget(name);
+        }
+        result
+    }
+
+    /// Applies a rendered manifest.
+    pub(super) async fn apply(&self, step: &Step, site: &Site, manifest: Rendered) -> Result<(), Failure> {
+        self.keep(site, &manifest);
+        for object in &manifest.objects {
+            if object.types.as_ref().is_some_and(|types| types.kind == "Namespace") {
+                self.announce(
+                    site,
+                    "namespace",
+                    &object.name_any(),
+                    Removal::namespace(site, &object.name_any()),
+                )?;
+            }
+        }
+        let applied = apply::apply(step, &site.space, manifest.objects).await?;
+        let left_over = applied.into_iter().filter(|applied| applied.is_left_over && site.made.is_shared);
+        for applied in left_over {
+            let removal = Removal::object(site, &applied);
+            self.announce(site, "object", &name_of(&applied.object), removal)?;
+        }
+        Ok(())
+    }
+
+    /// Writes down what is to be removed in the end, where that does not go
+    /// with the cluster.
+    fn announce(&self, site: &Site, kind: &str, name: &str, removal: Removal) -> Result<(), Failure> {
+        if !site.made.is_shared {
+            return Ok(());
+        }
+        let place = site.made.access.context.as_deref().unwrap_or(&site.cluster);
+        let written = self.run.journal.creating_with(kind, name, format!("in {place}"), &removal);
+        written
+            .map_err(|error| Failure::new(Kind::Io, "the run's journal cannot be written").cause(error))?;
+        Ok(())
+    }
+
+    /// Keeps a rendered manifest in the run's folder, without its secrets.
+    fn keep(&self, site: &Site, manifest: &Rendered) {
+        let folder = self.run.folder.path.join("manifests").join(&*site.space.namespace);
+        let name: String = manifest
+            .name
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' })
+            .collect();
+        // A help for looking at failures, which a full disk only makes smaller.
+        let _ = fs_err::create_dir_all(&folder)
+            .and_then(|()| fs_err::write(folder.join(name), self.run.secrets.masked(&manifest.text)));
+    }
+
+    /// Makes the namespace of a site, where there is none, and waits until
+    /// pods can be made in it.
+    pub(super) async fn make_namespace(
+        &self,
+        step: &Step,
+        space: &Space,
+        made: &Made,
+    ) -> Result<(), Failure> {
+        let api: Api<Namespace> = Api::all(space.client.clone());
+        let name = &*space.namespace;
+        step.waiting(format!("the namespace {name}"));
+        let failed = |error| api_failure(&format!("the namespace {name}"), error);
+        let mut namespace = Namespace::default();
+        namespace.metadata.name = Some(name.to_owned());
+        namespace.labels_mut().insert(MANAGER_LABEL.to_owned(), MANAGER.to_owned());
+        namespace.labels_mut().insert(RUN_LABEL.to_owned(), space.run.to_string());
+        if made.is_shared {
+            let removal = Removal::of_namespace(&made.access, name, &space.run);
+            let journal = &self.run.journal;
+            journal.creating_with("namespace", name, "in a cluster that stays", &removal).map_err(
+                |error| Failure::new(Kind::Io, "the run's journal cannot be written").cause(error),
+            )?;
+            match api.create(&PostParams::default(), &namespace).await {
+                Ok(_) => {}
+                Err(kube::Error::Api(status)) if status.code == 409 => {
+                    journal.removed("namespace", name);
+                    return Err(Failure::new(Kind::Usage, format!("there is a namespace `{name}` already"))
+                        .hint("recipe deploys to a namespace of its own only, so that it can be removed"));
+                }
+                Err(error) => return Err(failed(error)),
+            }
+        } else {
+            api.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&namespace))
+                .await
+                .map_err(failed)?;
+        }
+        // Until it is there, the cluster refuses every pod.
+        let accounts: Api<ServiceAccount> = Api::namespaced(space.client.clone(), name);
+        let account = await_condition(accounts, "default", conditions::is_created());
+        account.await.map(drop).map_err(|error| {
+            Failure::new(
+                Kind::Unreachable,
+                format!("the service account of the namespace {name} cannot be watched"),
+            )
+            .cause(error)
+        })
+    }
+
+    /// Removes the namespace of a site, if it is this run's.
+    pub(super) async fn remove_namespace(&self, site: &Site) -> Result<(), Failure> {
+        let name = &*site.space.namespace;
+        let removal = Removal::of_namespace(&site.made.access, name, &site.space.run);
+        removal.carry_out_with(site.space.client.clone()).await?;
+        self.run.journal.removed("namespace", name);
+        Ok(())
+    }
+}
+
+/// Deletes what has this name, if it is still the very one.
+pub(super) fn delete_exactly(uid: Option<String>) -> DeleteParams {
+    DeleteParams::background().preconditions(Preconditions { uid, resource_version: None })
+}

@@ -1,0 +1,274 @@
+//! Targets with Kubernetes: a kind cluster of the run's own, or a cluster that
+//! is there.
+//!
+//! What they share is here: manifests are rendered and applied server-side,
+//! readiness is watched, and what the test reaches from this machine goes
+//! through port-forwards that the run's supervisor holds. What they do
+//! differently, making clusters and bringing images into them, is a
+//! [`Provider`]'s.
+
+mod access;
+mod adopt;
+mod apply;
+mod cleanup;
+mod context;
+mod deploy;
+pub mod diagnostics;
+mod forward;
+mod kind;
+mod pod;
+mod postgres;
+mod provider;
+mod reach;
+pub mod ready;
+mod redis;
+mod service;
+mod space;
+mod template;
+mod workload;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::future::join_all;
+
+pub use cleanup::clean_up;
+pub use forward::{SUBCOMMAND as FORWARD_SUBCOMMAND, run_forward};
+pub use space::Space;
+
+use self::diagnostics::Follower;
+use self::kind::own_name;
+use self::provider::{Made, Provider};
+use super::deployed::{Deployed, supervisor_failure};
+use super::kept::Kept;
+use super::{
+    Belongings, Cluster, ClusterRequest, Image, ImageRequest, Postgres, PostgresRequest, Redis, RedisRequest,
+    Service, ServiceRequest, Target, Template, Workload,
+};
+use crate::run::{Failure, Kind, Step};
+
+/// How long gathering diagnostics may take before everything is taken down.
+const DIAGNOSTICS: Duration = Duration::from_secs(20);
+
+/// A target with Kubernetes.
+pub struct Kubernetes {
+    name: String,
+    provider: Box<dyn Provider>,
+    run: Arc<Belongings>,
+    deployed: Deployed,
+    sites: Mutex<Vec<Arc<Site>>>,
+}
+
+/// A cluster and the namespace in it that things go to.
+struct Site {
+    /// The cluster, as the recipe calls it.
+    cluster: Arc<str>,
+    made: Made,
+    space: Space,
+    /// Keeps the logs of pods, also of those that are gone in the end; none in a
+    /// process that has only come to look.
+    _follower: Option<Follower>,
+}
+
+impl Kubernetes {
+    /// Clusters that kind makes.
+    #[must_use]
+    pub fn kind(run: Belongings) -> Self {
+        let run = Arc::new(run);
+        Self::new("kind".to_owned(), Box::new(kind::Kind::new(run.clone())), run)
+    }
+
+    /// The cluster of a context of the user's kubeconfig. Images are pushed to
+    /// `registry`.
+    #[must_use]
+    pub fn context(run: Belongings, context: &str, registry: Option<String>) -> Self {
+        let run = Arc::new(run);
+        let provider = context::Context::new(run.clone(), context.to_owned(), registry);
+        Self::new(format!("kube:{context}"), Box::new(provider), run)
+    }
+
+    fn new(name: String, provider: Box<dyn Provider>, run: Arc<Belongings>) -> Self {
+        let deployed = Deployed::new(run.supervisor.clone());
+        Self { name, provider, run, deployed, sites: Mutex::default() }
+    }
+
+    /// Where things of this cluster handle go.
+    fn site(&self, cluster: &Cluster) -> Result<Arc<Site>, Failure> {
+        let sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);
+        let site = sites.iter().find(|site| {
+            site.cluster == cluster.name && cluster.namespace.as_ref() == Some(&site.space.namespace)
+        });
+        site.cloned().ok_or_else(|| {
+            Failure::new(Kind::NotFound, format!("the cluster `{}` is gone", cluster.name))
+                .hint("deploy to it before delete_cluster")
+        })
+    }
+
+    fn add(&self, site: Arc<Site>) {
+        self.sites.lock().unwrap_or_else(PoisonError::into_inner).push(site);
+    }
+
+    fn sites(&self) -> Vec<Arc<Site>> {
+        self.sites.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Opens a namespace of a cluster for this run.
+    async fn settle(&self, step: &Step, cluster: Arc<str>, made: Made) -> Result<Cluster, Failure> {
+        let client = made.access.connect().await?;
+        let space = Space {
+            client,
+            namespace: made.namespace.as_str().into(),
+            run: self.run.folder.id.as_str().into(),
+        };
+        self.make_namespace(step, &space, &made).await?;
+        let handle = Cluster {
+            name: cluster.clone(),
+            namespace: Some(space.namespace.clone()),
+            kubeconfig: made.access.kubeconfig.clone(),
+        };
+        let follower = Follower::start(&space, &self.run.folder, self.run.secrets.clone());
+        self.add(Arc::new(Site { cluster, made, space, _follower: Some(follower) }));
+        Ok(handle)
+    }
+}
+
+#[async_trait]
+impl Target for Kubernetes {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn create_cluster(&self, step: &Step, request: ClusterRequest) -> Result<Cluster, Failure> {
+        let name: Arc<str> = request.name.as_str().into();
+        if self.sites().iter().any(|site| site.cluster == name) {
+            let what = format!("there is a cluster `{name}` in this environment already");
+            return Err(Failure::new(Kind::Usage, what)
+                .hint("give one of them another name, or make a namespace with create_namespace"));
+        }
+        let work = async {
+            let made = self.provider.create(step, &request).await?;
+            self.settle(step, name, made).await
+        };
+        tokio::time::timeout(request.timeout, work).await.unwrap_or_else(|_| {
+            let limit = crate::run::duration::show(request.timeout);
+            Err(Failure::new(Kind::Timeout, format!("the cluster was not there within {limit}"))
+                .hint("the option `timeout` gives it more time"))
+        })
+    }
+
+    async fn create_namespace(
+        &self,
+        step: &Step,
+        cluster: &Cluster,
+        name: String,
+    ) -> Result<Cluster, Failure> {
+        let site = self.site(cluster)?;
+        let namespace = if site.made.is_shared { own_name(&name, &self.run.folder.id) } else { name };
+        let made = Made { namespace, ..site.made.clone() };
+        self.settle(step, cluster.name.clone(), made).await
+    }
+
+    async fn delete_cluster(&self, _step: &Step, cluster: &Cluster) -> Result<(), Failure> {
+        for name in self.deployed.of(cluster) {
+            self.unreach(&name).await?;
+            self.deployed.forget(&name);
+        }
+        let sites: Vec<_> = self.sites().into_iter().filter(|site| site.cluster == cluster.name).collect();
+        self.sites.lock().unwrap_or_else(PoisonError::into_inner).retain(|site| site.cluster != cluster.name);
+        let Some(first) = sites.first() else { return Ok(()) };
+        if first.made.is_shared {
+            for site in &sites {
+                self.remove_namespace(site).await?;
+            }
+            return Ok(());
+        }
+        self.provider.delete(&cluster.name).await
+    }
+
+    async fn build_image(&self, step: &Step, request: ImageRequest) -> Result<Image, Failure> {
+        self.provider.build(step, request).await
+    }
+
+    async fn load_image(&self, step: &Step, cluster: &Cluster, image: &Image) -> Result<Image, Failure> {
+        self.provider.bring(step, &self.site(cluster)?.made, image).await
+    }
+
+    async fn deploy_postgres(
+        &self,
+        step: &Step,
+        cluster: &Cluster,
+        request: PostgresRequest,
+    ) -> Result<Postgres, Failure> {
+        let (site, name) = (self.site(cluster)?, request.name.clone());
+        self.deploy(cluster, &name, self.start_postgres(step, site, request)).await
+    }
+
+    async fn deploy_redis(
+        &self,
+        step: &Step,
+        cluster: &Cluster,
+        request: RedisRequest,
+    ) -> Result<Redis, Failure> {
+        let (site, name) = (self.site(cluster)?, request.name.clone());
+        self.deploy(cluster, &name, self.start_redis(step, site, request)).await
+    }
+
+    async fn deploy_service(
+        &self,
+        step: &Step,
+        cluster: &Cluster,
+        request: ServiceRequest,
+    ) -> Result<Service, Failure> {
+        let (site, name) = (self.site(cluster)?, request.name.clone());
+        self.deploy(cluster, &name, self.start_service(step, site, request)).await
+    }
+
+    async fn apply_manifest(
+        &self,
+        step: &Step,
+        cluster: &Cluster,
+        manifest: Template,
+    ) -> Result<(), Failure> {
+        let site = self.site(cluster)?;
+        let values = serde_json::json!({
+            "namespace": site.space.namespace, "run": site.space.run, "cluster": site.cluster,
+        });
+        self.apply(step, &site, template::render_file(&manifest, &values)?).await
+    }
+
+    async fn reserve_port(&self) -> Result<u16, Failure> {
+        self.deployed.reserve().await
+    }
+
+    async fn up(&self) -> Vec<String> {
+        self.sites().iter().map(|site| format!("{}/{}", site.cluster, site.space.namespace)).collect()
+    }
+
+    async fn adopt(&self, kept: &Kept) -> Result<Arc<dyn Workload>, Failure> {
+        self.open(kept).await
+    }
+
+    async fn diagnose(&self) -> Option<PathBuf> {
+        let into = self.run.folder.path.join("diagnostics");
+        let sites = self.sites();
+        let collect = sites.iter().map(|site| {
+            let into = into.join(format!("{}.{}", site.cluster, site.space.namespace));
+            let secrets = &self.run.secrets;
+            async move { diagnostics::collect(&site.space, &into, secrets, DIAGNOSTICS).await }
+        });
+        let collected = join_all(collect).await;
+        collected.iter().any(Result::is_ok).then_some(into)
+    }
+
+    async fn teardown(&self) -> Result<(), Failure> {
+        let (removed, forwards) = tokio::join!(clean_up(&self.run.folder), self.run.supervisor.shutdown());
+        removed?;
+        forwards.map_err(supervisor_failure)
+    }
+
+    async fn detach(&self) -> Result<(), Failure> {
+        self.run.supervisor.detach(None).await.map_err(supervisor_failure)
+    }
+}

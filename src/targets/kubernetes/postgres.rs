@@ -1,0 +1,96 @@
+//! PostgreSQL in a cluster.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::workload::{Deployment, Probe};
+use super::{Kubernetes, Site, template};
+use crate::run::{Failure, Step};
+use crate::targets::handles::PostgresParts;
+use crate::targets::{Endpoint, Postgres, PostgresRequest};
+
+/// Settings of every server: its data is thrown away, so nothing is synced.
+const SETTINGS: [(&str, &str); 5] = [
+    ("fsync", "off"),
+    ("synchronous_commit", "off"),
+    ("full_page_writes", "off"),
+    ("max_wal_senders", "0"),
+    ("wal_level", "minimal"),
+];
+
+const PORT: u16 = 5432;
+
+/// The variables of `manifests/postgres.yaml`.
+#[derive(Serialize)]
+struct Values<'a> {
+    name: &'a str,
+    namespace: &'a str,
+    run: &'a str,
+    image: &'a str,
+    database: &'a str,
+    user: &'a str,
+    password: &'a str,
+    storage: Option<&'a str>,
+    args: Vec<String>,
+}
+
+impl Kubernetes {
+    pub(super) async fn start_postgres(
+        &self,
+        step: &Step,
+        site: Arc<Site>,
+        request: PostgresRequest,
+    ) -> Result<Postgres, Failure> {
+        let password = self.run.secret(request.password.clone())?;
+        let values = Values {
+            name: &request.name,
+            namespace: &site.space.namespace,
+            run: &site.space.run,
+            image: &request.image,
+            database: &request.database,
+            user: &request.user,
+            password: &password,
+            storage: request.storage.as_deref(),
+            args: arguments(&request.settings),
+        };
+        let manifest = template::render(request.manifest.as_ref(), &template::POSTGRES, &values)?;
+        self.provider.spare_pull(step, &site.made, &request.image).await?;
+        let (reached, ()) = tokio::try_join!(
+            self.reach(&site, &request.name, request.host_port, &[PORT]),
+            self.apply(step, &site, manifest),
+        )?;
+        let host = reached.endpoints[0].clone();
+        let config = config(&host, &request, &password);
+        let deployment = Deployment {
+            name: request.name.clone(),
+            probe: Probe::Postgres(Box::new(config)),
+            forward: reached.process,
+            site: site.clone(),
+        };
+        let postgres = Postgres(Arc::new(PostgresParts {
+            internal: Endpoint { host: format!("{}.{}.svc", request.name, site.space.namespace), port: PORT },
+            host,
+            name: request.name,
+            user: request.user,
+            password,
+            database: request.database,
+            workload: Arc::new(deployment),
+        }));
+        postgres.0.workload.ready(step, request.timeout).await?;
+        Ok(postgres)
+    }
+}
+
+fn arguments(settings: &BTreeMap<String, String>) -> Vec<String> {
+    let ours = SETTINGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let all: BTreeMap<_, _> = ours.chain(settings.clone()).collect();
+    all.into_iter().flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]).collect()
+}
+
+fn config(host: &Endpoint, request: &PostgresRequest, password: &str) -> tokio_postgres::Config {
+    let mut config = tokio_postgres::Config::new();
+    config.host(&host.host).port(host.port).user(&request.user).password(password).dbname(&request.database);
+    config
+}
