@@ -29,7 +29,8 @@ pub(super) fn variables(outputs: &Map<String, Value>) -> impl Iterator<Item = (S
 pub(super) fn file(outputs: &Map<String, Value>) -> String {
     let plain = |value: &str| value.chars().all(|c| c.is_ascii_alphanumeric() || "_-+=@%:,./?".contains(c));
     let word = |value: String| if plain(&value) { value } else { quote(&value) };
-    variables(outputs).map(|(name, value)| format!("{name}={}\n", word(value))).collect()
+    let lines = variables(outputs).map(|(name, value)| format!("{name}={}\n", word(value)));
+    lines.collect()
 }
 
 /// An output's name as that of an environment variable: `DATABASE_URL`.

@@ -21,6 +21,9 @@ const RECENT: usize = 20;
 /// Steps that are named as slower.
 const MOST_SLOWER: usize = 3;
 
+/// Those that make up less of the change are not.
+const LEAST_SHARE: f64 = 0.1;
+
 /// What was measured. Times are milliseconds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Bench {
@@ -244,9 +247,10 @@ impl Comparison {
     #[must_use]
     pub fn new(bench: &Bench, base: &Baseline) -> Self {
         let now = bench.mode("parallel").map_or(Spread::of([]), |mode| mode.setup_ms);
+        let worth_naming = LEAST_SHARE * (now.median - base.setup_ms.median).max(0.0);
         let slower = |step: &StepMedians| {
             let (base_ms, now_ms) = (*base.steps.get(&step.key)?, *step.medians_ms.get("parallel")?);
-            (now_ms > base_ms).then(|| SlowerStep { name: step.name.clone(), base_ms, now_ms })
+            (now_ms - base_ms > worth_naming).then(|| SlowerStep { name: step.name.clone(), base_ms, now_ms })
         };
         let mut slower: Vec<SlowerStep> = bench.steps.iter().filter_map(slower).collect();
         slower.sort_by(|a, b| (b.now_ms - b.base_ms).total_cmp(&(a.now_ms - a.base_ms)));

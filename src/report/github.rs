@@ -113,7 +113,9 @@ mod tests {
 
     fn told(events: &[Event]) -> String {
         let mut github = GitHub::new(Vec::new(), Verbosity::Normal);
-        events.iter().for_each(|event| github.event(event).unwrap());
+        for event in events {
+            github.event(event).unwrap();
+        }
         let text = String::from_utf8(github.out).unwrap();
         let text = anstream::adapter::strip_str(&text).to_string();
         text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")

@@ -183,12 +183,12 @@ mod tests {
     fn files_are_summed_and_old_ones_left_out() {
         let folder = tempfile::tempdir().unwrap();
         let pattern = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-        let long_ago = SystemTime::now() - std::time::Duration::from_secs(3600);
+        let long_ago = SystemTime::now() - std::time::Duration::from_hours(1);
         for name in ["a.xml", "b.xml", "old.xml"] {
             fs_err::write(folder.path().join(name), "<testsuite><testcase/></testsuite>").unwrap();
         }
         let old = fs_err::File::options().write(true).open(folder.path().join("old.xml")).unwrap();
-        old.set_modified(long_ago - std::time::Duration::from_secs(3600)).unwrap();
+        old.set_modified(long_ago - std::time::Duration::from_hours(1)).unwrap();
         let passed = |patterns: &[String]| test_results(patterns, long_ago).map(|results| results.passed);
         assert_eq!(passed(&[pattern("*.xml")]).unwrap(), 2);
         assert_eq!(passed(&[pattern("a.xml"), pattern("b*")]).unwrap(), 2);

@@ -8,6 +8,7 @@ use super::critical_path::{CriticalPath, sequential_ms};
 use super::line::label;
 use super::model::{Model, Step};
 use super::summary::rounded;
+use super::tested::Tested;
 
 /// Steps that are told apart: the longest.
 const MOST_STEPS: usize = 40;
@@ -66,7 +67,7 @@ impl Totals {
             setup_ms: rounded(model.setup_ms()),
             teardown_ms: rounded(model.finished.as_ref().map_or(0.0, |finished| finished.teardown_ms)),
             sequential_ms: rounded(sequential_ms(model)),
-            test_ms: model.tested.as_ref().and_then(|tested| tested.took()).map(rounded),
+            test_ms: model.tested.as_ref().and_then(Tested::took).map(rounded),
             cache_hits: model.steps.values().filter(|step| step.was_cached()).count(),
             steps: leaves.iter().map(time).collect(),
         }

@@ -186,6 +186,7 @@ impl Lane {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "rounded to a tenth")]
 mod tests {
     use super::*;
     use crate::report::sample::{self, Sample};
