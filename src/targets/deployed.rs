@@ -23,6 +23,25 @@ impl Deployed {
         Self { supervisor, names: Mutex::default(), ports: Mutex::default() }
     }
 
+    /// Does the `work` of deploying `name`, which must be new to the environment.
+    /// If that fails it is taken back, name and all, so that it can be tried
+    /// again.
+    pub(super) async fn during<T>(
+        &self,
+        cluster: &Cluster,
+        name: &str,
+        work: impl Future<Output = Result<T, Failure>> + Send,
+        take_back: impl Future<Output = Result<(), Failure>> + Send,
+    ) -> Result<T, Failure> {
+        self.claim(cluster, name)?;
+        let result = work.await;
+        if result.is_err() {
+            // The first failure is the one to tell; teardown will meet a second one, too.
+            let _ = take_back.await;
+        }
+        result
+    }
+
     /// Takes a name, which must be new to the environment.
     pub(super) fn claim(&self, cluster: &Cluster, name: &str) -> Result<(), Failure> {
         let mut names = self.names();

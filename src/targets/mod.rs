@@ -28,7 +28,7 @@ pub use requests::{ClusterRequest, ImageRequest, PostgresRequest, RedisRequest, 
 
 use self::handles::escape;
 use crate::run::child::Children;
-use crate::run::{Failure, Journal, RunFolder, Secrets, Step};
+use crate::run::{Failure, Journal, Kind, RunFolder, Secrets, Step};
 use crate::supervise::Supervisor;
 
 /// What a run has on its targets, whichever they are.
@@ -48,6 +48,19 @@ pub struct Belongings {
 }
 
 impl Belongings {
+    /// Writes into the journal what is about to be made, and how it is removed.
+    fn announce(
+        &self,
+        kind: &str,
+        name: &str,
+        detail: impl Into<String>,
+        removal: &impl serde::Serialize,
+    ) -> Result<(), Failure> {
+        self.journal
+            .creating_with(kind, name, detail, removal)
+            .map_err(|error| Failure::new(Kind::Io, "the run's journal cannot be written").cause(error))
+    }
+
     /// A password nobody has seen, and that nothing will show.
     pub(crate) fn secret(&self, given: Option<String>) -> Result<String, Failure> {
         let secret = match given {
@@ -118,7 +131,7 @@ pub trait Target: Send + Sync {
     /// does not say how cannot be attached to.
     async fn adopt(&self, kept: &kept::Kept) -> Result<Arc<dyn Workload>, Failure> {
         let what = format!("`{}` cannot be opened again on the target `{}`", kept.name(), self.name());
-        Err(Failure::new(crate::run::Kind::Unsupported, what)
+        Err(Failure::new(Kind::Unsupported, what)
             .hint("its outputs and logs are there: `recipe env`, `recipe logs`"))
     }
 

@@ -40,33 +40,29 @@ const CLUSTER_WIDE: [&str; 9] = [
     "CustomResourceDefinition",
 ];
 
-/// An object that has been applied.
-pub(super) struct Applied {
-    pub object: DynamicObject,
-    pub resource: ApiResource,
-    /// Whether it belongs to no namespace and was not there before, so that
-    /// nothing else takes it along in the end.
-    pub is_left_over: bool,
-}
+/// Is told of an object that nothing else takes along in the end, before it is
+/// made: it belongs to no namespace, and was not there before.
+pub(super) type Announce<'a> = &'a (dyn Fn(&ApiResource, &str) -> Result<(), Failure> + Sync);
 
 /// Applies `objects` to the space; those that nothing else waits for side by
 /// side. Labels them with the run.
 pub(super) async fn apply(
     step: &Step,
     space: &Space,
-    objects: Vec<DynamicObject>,
-) -> Result<Vec<Applied>, Failure> {
-    let mut objects = objects;
+    mut objects: Vec<DynamicObject>,
+    announce: Announce<'_>,
+) -> Result<(), Failure> {
     objects.sort_by_key(rank);
     let total = objects.len() as u64;
-    let mut applied = Vec::with_capacity(objects.len());
+    let mut applied = 0;
     for wave in objects.chunk_by(|one, other| rank(one) == rank(other)) {
         let names: Vec<_> = wave.iter().map(name_of).collect();
         step.waiting(format!("the cluster to take {}", names.join(", ")));
-        applied.extend(try_join_all(wave.iter().map(|object| apply_one(space, object))).await?);
-        step.progress(applied.len() as u64, Some(total), "objects");
+        try_join_all(wave.iter().map(|object| apply_one(space, object, announce))).await?;
+        applied += wave.len() as u64;
+        step.progress(applied, Some(total), "objects");
     }
-    Ok(applied)
+    Ok(())
 }
 
 /// Lower ones first.
@@ -88,12 +84,12 @@ fn rank(object: &DynamicObject) -> u8 {
 }
 
 /// `Deployment/redis`.
-pub(super) fn name_of(object: &DynamicObject) -> String {
+fn name_of(object: &DynamicObject) -> String {
     let kind = object.types.as_ref().map_or("", |types| types.kind.as_str());
     format!("{kind}/{}", object.name_any())
 }
 
-async fn apply_one(space: &Space, object: &DynamicObject) -> Result<Applied, Failure> {
+async fn apply_one(space: &Space, object: &DynamicObject, announce: Announce<'_>) -> Result<(), Failure> {
     let (resource, is_cluster_wide) = resource_of(space, object).await?;
     let mut object = object.clone();
     let namespace = object.namespace().unwrap_or_else(|| space.namespace.to_string());
@@ -104,6 +100,9 @@ async fn apply_one(space: &Space, object: &DynamicObject) -> Result<Applied, Fai
     };
     let name = object.name_any();
     let is_left_over = is_cluster_wide && !is_someone_elses(&api, &name, &space.run).await?;
+    if is_left_over {
+        announce(&resource, &name)?;
+    }
     if !is_cluster_wide || is_left_over {
         object.labels_mut().entry(RUN_LABEL.to_owned()).or_insert_with(|| space.run.to_string());
         object.labels_mut().entry(MANAGER_LABEL.to_owned()).or_insert_with(|| MANAGER.to_owned());
@@ -112,11 +111,11 @@ async fn apply_one(space: &Space, object: &DynamicObject) -> Result<Applied, Fai
         label(template, RUN_LABEL, &space.run);
     }
     let applied = api.patch(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&object)).await;
-    let applied = applied.map_err(|error| refused(&object, error))?;
+    applied.map_err(|error| refused(&object, error))?;
     if resource.kind == "CustomResourceDefinition" {
         established(space, &name).await?;
     }
-    Ok(Applied { object: applied, resource, is_left_over })
+    Ok(())
 }
 
 /// Whether an object without namespace was there before this run.

@@ -3,16 +3,18 @@
 //! written into the journal before the thing is made, with all that is needed
 //! to remove it from another process, later.
 
+use std::fmt::Debug;
+
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
+use kube::api::{DeleteParams, ObjectMeta, Preconditions};
 use kube::core::{DynamicObject, GroupVersionKind};
 use kube::discovery::ApiResource;
-use kube::{Api, Client, ResourceExt};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Site;
-use super::apply::Applied;
-use super::deploy::delete_exactly;
 use super::kind::cli::Cli;
 use super::space::{Access, RUN_LABEL, api_failure};
 use crate::run::journal::{self, Change};
@@ -56,21 +58,17 @@ pub enum Removal {
 }
 
 impl Removal {
-    pub(super) fn namespace(site: &Site, name: &str) -> Self {
-        Self::of_namespace(&site.made.access, name, &site.space.run)
-    }
-
-    pub(super) fn of_namespace(access: &Access, name: &str, run: &str) -> Self {
+    pub(super) fn namespace(access: &Access, name: &str, run: &str) -> Self {
         Self::Namespace { access: access.clone(), name: name.to_owned(), run: run.to_owned() }
     }
 
-    pub(super) fn object(site: &Site, applied: &Applied) -> Self {
+    pub(super) fn object(site: &Site, resource: &ApiResource, name: &str) -> Self {
         Self::Object {
             access: site.made.access.clone(),
-            api_version: applied.resource.api_version.clone(),
-            kind: applied.resource.kind.clone(),
-            plural: applied.resource.plural.clone(),
-            name: applied.object.name_any(),
+            api_version: resource.api_version.clone(),
+            kind: resource.kind.clone(),
+            plural: resource.plural.clone(),
+            name: name.to_owned(),
             run: site.space.run.to_string(),
         }
     }
@@ -80,51 +78,38 @@ impl Removal {
     pub(super) async fn carry_out(&self) -> Result<(), Failure> {
         match self {
             Self::KindCluster { name, cli } => cli.delete(name).await,
-            Self::Namespace { access, .. } | Self::Object { access, .. } => {
-                self.carry_out_with(access.connect().await?).await
+            Self::Namespace { access, name, run } => {
+                let api: Api<Namespace> = Api::all(access.connect().await?);
+                delete_ours(&api, name, run).await
             }
-        }
-    }
-
-    /// As [`Self::carry_out`], by a client that there is.
-    pub(super) async fn carry_out_with(&self, client: Client) -> Result<(), Failure> {
-        match self {
-            Self::KindCluster { .. } => self.carry_out_boxed().await,
-            Self::Namespace { name, run, .. } => {
-                let api: Api<Namespace> = Api::all(client);
-                let there = api.get_opt(name).await.map_err(|error| api_failure(name, error))?;
-                let ours = there.filter(|one| one.labels().get(RUN_LABEL) == Some(run));
-                match ours {
-                    Some(ours) => gone(api.delete(name, &delete_exactly(ours.uid())).await.map(drop), name),
-                    None => Ok(()),
-                }
-            }
-            Self::Object { api_version, kind, plural, name, run, .. } => {
+            Self::Object { access, api_version, kind, plural, name, run } => {
                 let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
                 let kind = GroupVersionKind::gvk(group, version, kind);
                 let resource = ApiResource::from_gvk_with_plural(&kind, plural);
-                let api: Api<DynamicObject> = Api::all_with(client, &resource);
-                let there = api.get_metadata_opt(name).await.map_err(|error| api_failure(name, error))?;
-                let ours = there.filter(|one| one.labels().get(RUN_LABEL) == Some(run));
-                match ours {
-                    Some(ours) => gone(api.delete(name, &delete_exactly(ours.uid())).await.map(drop), name),
-                    None => Ok(()),
-                }
+                let api: Api<DynamicObject> = Api::all_with(access.connect().await?, &resource);
+                delete_ours(&api, name, run).await
             }
         }
     }
-
-    async fn carry_out_boxed(&self) -> Result<(), Failure> {
-        Box::pin(self.carry_out()).await
-    }
 }
 
-/// What was deleted by somebody else meanwhile is gone as well.
-fn gone(deleted: Result<(), kube::Error>, name: &str) -> Result<(), Failure> {
-    match deleted {
+/// Deletes what has this name and the label of the run, if it is still the
+/// very one.
+async fn delete_ours<K>(api: &Api<K>, name: &str, run: &str) -> Result<(), Failure>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let there = api.get_metadata_opt(name).await.map_err(|error| api_failure(name, error))?;
+    let is_ours = |there: &ObjectMeta| {
+        there.labels.as_ref().and_then(|labels| labels.get(RUN_LABEL)).is_some_and(|label| label == run)
+    };
+    let Some(ours) = there.map(|there| there.metadata).filter(is_ours) else { return Ok(()) };
+    let very = Preconditions { uid: ours.uid, resource_version: None };
+    match api.delete(name, &DeleteParams::background().preconditions(very)).await {
+        // Deleted by somebody else meanwhile.
         Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
         Err(error) => Err(api_failure(&format!("the removal of {name}"), error)),
-        Ok(()) => Ok(()),
+        Ok(_) => Ok(()),
     }
 }
 

@@ -2,13 +2,15 @@
 //! what else must not outlive the run is written into its journal.
 
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::discovery::ApiResource;
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, ResourceExt};
 
-use super::apply::{self, name_of};
+use super::apply;
 use super::cleanup::Removal;
 use super::provider::Made;
+use super::reach::Reached;
 use super::space::{MANAGER, MANAGER_LABEL, RUN_LABEL, Space, api_failure};
 use super::template::Rendered;
 use super::{Kubernetes, Site};
@@ -24,49 +26,43 @@ impl Kubernetes {
         name: &str,
         work: impl Future<Output = Result<T, Failure>> + Send,
     ) -> Result<T, Failure> {
-        self.deployed.claim(cluster, name)?;
-        let result = work.await;
-        if result.is_err() {
-            // The first failure is the one to tell; teardown will meet a second one, too.
-            let _ = self.unreach(name).await;
+        let take_back = async {
+            let unreached = self.unreach(name).await;
             self.deployed.forget(name);
-        }
-        result
+            unreached
+        };
+        self.deployed.during(cluster, name, work, take_back).await
     }
 
-    /// Applies a rendered manifest.
+    /// Applies the manifest of a workload and leads to its `ports` at the same
+    /// time. Its `image` is there before, if this machine has it.
+    pub(super) async fn put_up(
+        &self,
+        step: &Step,
+        site: &Site,
+        manifest: Rendered,
+        image: &str,
+        (name, host_port, ports): (&str, Option<u16>, &[u16]),
+    ) -> Result<Reached, Failure> {
+        self.provider.spare_pull(step, &site.made, image).await?;
+        let reach = self.reach(site, name, host_port, ports);
+        let (reached, ()) = tokio::try_join!(reach, self.apply(step, site, manifest))?;
+        Ok(reached)
+    }
+
+    /// Applies a rendered manifest. What would outlive the namespace in a
+    /// cluster that stays is written down before.
     pub(super) async fn apply(&self, step: &Step, site: &Site, manifest: Rendered) -> Result<(), Failure> {
         self.keep(site, &manifest);
-        for object in &manifest.objects {
-            if object.types.as_ref().is_some_and(|types| types.kind == "Namespace") {
-                self.announce(
-                    site,
-                    "namespace",
-                    &object.name_any(),
-                    Removal::namespace(site, &object.name_any()),
-                )?;
+        let announce = |resource: &ApiResource, name: &str| {
+            if !site.made.is_shared {
+                return Ok(());
             }
-        }
-        let applied = apply::apply(step, &site.space, manifest.objects).await?;
-        let left_over = applied.into_iter().filter(|applied| applied.is_left_over && site.made.is_shared);
-        for applied in left_over {
-            let removal = Removal::object(site, &applied);
-            self.announce(site, "object", &name_of(&applied.object), removal)?;
-        }
-        Ok(())
-    }
-
-    /// Writes down what is to be removed in the end, where that does not go
-    /// with the cluster.
-    fn announce(&self, site: &Site, kind: &str, name: &str, removal: Removal) -> Result<(), Failure> {
-        if !site.made.is_shared {
-            return Ok(());
-        }
-        let place = site.made.access.context.as_deref().unwrap_or(&site.cluster);
-        let written = self.run.journal.creating_with(kind, name, format!("in {place}"), &removal);
-        written
-            .map_err(|error| Failure::new(Kind::Io, "the run's journal cannot be written").cause(error))?;
-        Ok(())
+            let removal = Removal::object(site, resource, name);
+            let place = site.made.access.context.as_deref().unwrap_or(&site.cluster);
+            self.run.announce("object", &format!("{}/{name}", resource.kind), format!("in {place}"), &removal)
+        };
+        apply::apply(step, &site.space, manifest.objects, &announce).await
     }
 
     /// Keeps a rendered manifest in the run's folder, without its secrets.
@@ -99,15 +95,12 @@ impl Kubernetes {
         namespace.labels_mut().insert(MANAGER_LABEL.to_owned(), MANAGER.to_owned());
         namespace.labels_mut().insert(RUN_LABEL.to_owned(), space.run.to_string());
         if made.is_shared {
-            let removal = Removal::of_namespace(&made.access, name, &space.run);
-            let journal = &self.run.journal;
-            journal.creating_with("namespace", name, "in a cluster that stays", &removal).map_err(
-                |error| Failure::new(Kind::Io, "the run's journal cannot be written").cause(error),
-            )?;
+            let removal = Removal::namespace(&made.access, name, &space.run);
+            self.run.announce("namespace", name, "in a cluster that stays", &removal)?;
             match api.create(&PostParams::default(), &namespace).await {
                 Ok(_) => {}
                 Err(kube::Error::Api(status)) if status.code == 409 => {
-                    journal.removed("namespace", name);
+                    self.run.journal.removed("namespace", name);
                     return Err(Failure::new(Kind::Usage, format!("there is a namespace `{name}` already"))
                         .hint("recipe deploys to a namespace of its own only, so that it can be removed"));
                 }
@@ -133,14 +126,8 @@ impl Kubernetes {
     /// Removes the namespace of a site, if it is this run's.
     pub(super) async fn remove_namespace(&self, site: &Site) -> Result<(), Failure> {
         let name = &*site.space.namespace;
-        let removal = Removal::of_namespace(&site.made.access, name, &site.space.run);
-        removal.carry_out_with(site.space.client.clone()).await?;
+        Removal::namespace(&site.made.access, name, &site.space.run).carry_out().await?;
         self.run.journal.removed("namespace", name);
         Ok(())
     }
-}
-
-/// Deletes what has this name, if it is still the very one.
-pub(super) fn delete_exactly(uid: Option<String>) -> DeleteParams {
-    DeleteParams::background().preconditions(Preconditions { uid, resource_version: None })
 }

@@ -56,11 +56,8 @@ impl Kubernetes {
             args: arguments(&request.settings),
         };
         let manifest = template::render(request.manifest.as_ref(), &template::POSTGRES, &values)?;
-        self.provider.spare_pull(step, &site.made, &request.image).await?;
-        let (reached, ()) = tokio::try_join!(
-            self.reach(&site, &request.name, request.host_port, &[PORT]),
-            self.apply(step, &site, manifest),
-        )?;
+        let ways = (request.name.as_str(), request.host_port, &[PORT][..]);
+        let reached = self.put_up(step, &site, manifest, &request.image, ways).await?;
         let host = reached.endpoints[0].clone();
         let config = config(&host, &request, &password);
         let deployment = Deployment {

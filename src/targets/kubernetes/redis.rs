@@ -45,11 +45,8 @@ impl Kubernetes {
             configuration: redis_conf("0.0.0.0", PORT, &password, &request.settings),
         };
         let manifest = template::render(request.manifest.as_ref(), &template::REDIS, &values)?;
-        self.provider.spare_pull(step, &site.made, &request.image).await?;
-        let (reached, ()) = tokio::try_join!(
-            self.reach(&site, &request.name, request.host_port, &[PORT]),
-            self.apply(step, &site, manifest),
-        )?;
+        let ways = (request.name.as_str(), request.host_port, &[PORT][..]);
+        let reached = self.put_up(step, &site, manifest, &request.image, ways).await?;
         let host = reached.endpoints[0].clone();
         let deployment = Deployment {
             name: request.name.clone(),

@@ -71,11 +71,8 @@ impl Kubernetes {
         values.ready = request.ready.as_ref().map(|path| format!("/{}", path.trim_start_matches('/')));
         let ports: Vec<u16> = values.ports.iter().map(|port| port.number).collect();
         let manifest = template::render(request.manifest.as_ref(), &template::SERVICE, &values)?;
-        self.provider.spare_pull(step, &site.made, &reference).await?;
-        let (reached, ()) = tokio::try_join!(
-            self.reach(&site, &request.name, request.host_port, &ports),
-            self.apply(step, &site, manifest),
-        )?;
+        let ways = (request.name.as_str(), request.host_port, &ports[..]);
+        let reached = self.put_up(step, &site, manifest, &reference, ways).await?;
         let mut endpoints = reached.endpoints.into_iter();
         let host = request.port.and_then(|_| endpoints.next());
         let probe = Probe::of_service(host.as_ref(), request.ready.as_deref());

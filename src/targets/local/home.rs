@@ -17,13 +17,7 @@ impl Local {
         name: &str,
         work: impl Future<Output = Result<T, Failure>> + Send,
     ) -> Result<T, Failure> {
-        self.deployed.claim(cluster, name)?;
-        let result = work.await;
-        if result.is_err() {
-            // The first failure is the one to tell; teardown will meet a second one, too.
-            let _ = self.withdraw(name).await;
-        }
-        result
+        self.deployed.during(cluster, name, work, self.withdraw(name)).await
     }
 
     /// Stops what is called `name` and forgets it; its log stays.

@@ -59,10 +59,7 @@ impl Kind {
     async fn create_own(&self, step: &Step, cli: &Cli, request: &ClusterRequest) -> Result<Made, Failure> {
         let name = own_name(&request.name, &self.run.folder.id);
         let removal = Removal::KindCluster { name: name.clone(), cli: cli.clone() };
-        let written = self.run.journal.creating_with("cluster", &name, "made by kind", &removal);
-        written.map_err(|error| {
-            Failure::new(FailureKind::Io, "the run's journal cannot be written").cause(error)
-        })?;
+        self.run.announce("cluster", &name, "made by kind", &removal)?;
         let kubeconfig = self.kubeconfig_file(&name);
         self.call_create(step, cli, &name, request, &kubeconfig).await?;
         Ok(Made {
