@@ -12,15 +12,17 @@ use serde::Serialize;
 
 use super::{Done, terminal};
 use crate::cli::{BenchArgs, Output};
-use crate::exit;
+use crate::primitives::{TABLE, declared_params};
 use crate::report::{
     Baseline, Bench, Comparison, Entry, History, Model, Totals, bench_text, comparison_text, duration,
-    fresh_runs, read,
+    fresh_runs, params_digest, read,
 };
 use crate::run::child::{Children, Command};
 use crate::run::event::CancelReason;
 use crate::run::signal::Signals;
 use crate::run::{Failure, Kind, RunFolder, folder};
+use crate::script::Program;
+use crate::{exit, settings};
 
 /// The word that stands for all earlier runs.
 const HISTORY: &str = "history";
@@ -41,6 +43,9 @@ struct Report<'a> {
 pub(super) fn bench(args: &BenchArgs) -> Done {
     let history = History::at(folder::history()?).entries();
     let base = base(args)?;
+    // What is wrong with the recipe is told by the first run.
+    let declared = Program::compile(TABLE, &args.recipe).ok().and_then(|program| declared_params(&program));
+    let params = settings::params(&args.set, args.params.as_deref(), declared.as_deref())?;
     let measured = super::block_on(Measuring::new(args)?.all())?;
     let Measured { target, modes } = match measured {
         Ok(measured) => measured,
@@ -49,7 +54,7 @@ pub(super) fn bench(args: &BenchArgs) -> Done {
     let bench = Bench::new(&args.recipe, target, &modes);
     let base = match base {
         Some(Base::File(baseline)) => Some(baseline),
-        Some(Base::History) => of_history(&bench, &history),
+        Some(Base::History) => of_history(&bench, &params_digest(&params), &history),
         Some(Base::Run(run)) => Baseline::of_runs(&run, &run_named(&history, &run)?),
         None => None,
     };
@@ -107,16 +112,19 @@ fn run_named<'e>(history: &'e [Entry], run: &str) -> Result<Vec<&'e Entry>, Fail
 
 /// The first bench of a recipe has nothing to be compared with, which is told,
 /// and no failure.
-fn of_history(bench: &Bench, history: &[Entry]) -> Option<Baseline> {
+fn of_history(bench: &Bench, params: &str, history: &[Entry]) -> Option<Baseline> {
     let recipe = absolute(&bench.recipe);
-    let runs = fresh_runs(history, &recipe, &bench.target, bench.mode(WARM.0).is_some());
+    let runs = fresh_runs(history, &recipe, &bench.target, params, bench.mode(WARM.0).is_some());
     let name = match runs.len() {
         1 => "1 run of the history".to_owned(),
         count => format!("{count} runs of the history"),
     };
     let base = Baseline::of_runs(&name, &runs);
     if base.is_none() {
-        anstream::eprintln!("  the history has no runs of {} to compare with yet", bench.recipe.display());
+        anstream::eprintln!(
+            "  the history has no runs of {} with these parameters to compare with yet",
+            bench.recipe.display()
+        );
     }
     base
 }

@@ -10,7 +10,7 @@ use super::session::{Ended, Purpose, Session};
 use super::{Done, bench, listener, terminal};
 use crate::cli::{Output, RunArgs, UpArgs};
 use crate::primitives::{TABLE, declared_params};
-use crate::report::{Entry, History, Summary, Totals, timeline};
+use crate::report::{Entry, History, Summary, Totals, params_digest, timeline};
 use crate::run::event::{CancelReason, Outcome};
 use crate::run::{Failure, folder};
 use crate::script::call::quieten_panics;
@@ -55,6 +55,7 @@ fn set_up(args: &RunArgs, purpose: Purpose<'_>) -> Done {
     }
     let declared = declared_params(&program);
     let params = settings::params(&args.set, args.params.as_deref(), declared.as_deref())?;
+    let digest = params_digest(&params);
     let exports = Exports::open(args)?;
 
     let runtime = super::runtime()?;
@@ -74,7 +75,7 @@ fn set_up(args: &RunArgs, purpose: Purpose<'_>) -> Done {
     // Work that a cancelled branch left behind must not hold the process up.
     runtime.shutdown_background();
     exports.write(&ended.folder);
-    remember(args, &ended);
+    remember(args, digest, &ended);
     report(args, &ended)?;
     if matches!(purpose, Purpose::Test(_)) && ended.test_code.is_none() {
         anstream::eprintln!("\n  the tests were not run");
@@ -83,13 +84,14 @@ fn set_up(args: &RunArgs, purpose: Purpose<'_>) -> Done {
 }
 
 /// Adds the run to the history, which is only for comparison.
-fn remember(args: &RunArgs, ended: &Ended) {
+fn remember(args: &RunArgs, params: String, ended: &Ended) {
     let model = &ended.model;
     let entry = Entry {
         at: Timestamp::now(),
         run_id: model.run_id.clone(),
         recipe: bench::absolute(&args.recipe),
         target: model.target.clone(),
+        params,
         sequential: args.sequential,
         fresh: args.no_cache,
         outcome: model.setup_outcome(),

@@ -231,10 +231,17 @@ impl Baseline {
 /// bench, which use no results of earlier ones. Where nothing is ever used
 /// again, all runs are such.
 #[must_use]
-pub fn fresh_runs<'e>(entries: &'e [Entry], recipe: &Path, target: &str, has_cache: bool) -> Vec<&'e Entry> {
+pub fn fresh_runs<'e>(
+    entries: &'e [Entry],
+    recipe: &Path,
+    target: &str,
+    params: &str,
+    has_cache: bool,
+) -> Vec<&'e Entry> {
     let is_like = |entry: &&Entry| {
         entry.recipe == recipe
             && &*entry.target == target
+            && entry.params == params
             && !entry.sequential
             && entry.outcome == Some(Outcome::Succeeded)
             && (entry.fresh || !has_cache)

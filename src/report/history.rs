@@ -3,6 +3,7 @@
 //! Runs side by side append to it at once, hence the lock. It keeps within a
 //! size: past that, the older half goes.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use fs_err::{File, OpenOptions};
 use jiff::Timestamp;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::totals::Totals;
 use crate::run::Outcome;
@@ -29,6 +31,9 @@ pub struct Entry {
     pub recipe: PathBuf,
     /// Where it was set up.
     pub target: Arc<str>,
+    /// What its parameters were, as [`params_digest`] tells them apart.
+    #[serde(default)]
+    pub params: String,
     /// Whether branches ran one after the other.
     pub sequential: bool,
     /// Whether no results of earlier runs were used.
@@ -38,6 +43,14 @@ pub struct Entry {
     /// What it took.
     #[serde(flatten)]
     pub totals: Totals,
+}
+
+/// Tells runs with different parameters apart without keeping values, some of
+/// which may be secrets.
+#[must_use]
+pub fn params_digest(params: &BTreeMap<String, Value>) -> String {
+    let text = serde_json::to_vec(params).unwrap_or_default();
+    blake3::hash(&text).to_hex()[..16].to_owned()
 }
 
 /// The file.
@@ -100,6 +113,7 @@ mod tests {
             run_id: run_id.into(),
             recipe: "/shop.rhai".into(),
             target: "local".into(),
+            params: params_digest(&BTreeMap::new()),
             sequential: false,
             fresh: false,
             outcome: Some(Outcome::Succeeded),

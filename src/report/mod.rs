@@ -54,7 +54,7 @@ pub use bench::{Baseline, Bench, Comparison, Mode, SlowerStep, StepMedians, fres
 pub use bench_text::{bench_text, comparison_text};
 pub use critical_path::{CriticalPath, Segment, sequential_ms};
 pub use github::GitHub;
-pub use history::{Entry, History};
+pub use history::{Entry, History, params_digest};
 pub use html::html;
 pub use junit::junit;
 pub use line::duration;
