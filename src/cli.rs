@@ -11,7 +11,7 @@ mod measure;
 mod tools;
 
 pub use measure::{BenchArgs, TestArgs};
-pub use tools::{CompletionsArgs, DoctorArgs, InitArgs, LockArgs, ManArgs, Need, Shell};
+pub use tools::{CompletionsArgs, DoctorArgs, GcArgs, InitArgs, LockArgs, ManArgs, Need, Shell};
 
 const MORE_HELP: &str = "\
 Exit codes:
@@ -70,6 +70,10 @@ pub enum Command {
     Repl(ReplArgs),
     /// Take environments down
     Down(DownArgs),
+    /// Clear what runs have left that have died
+    ///
+    /// Each is found through its journal. What is not known to be recipe's stays, whatever it is called.
+    Gc(GcArgs),
     /// List runs
     Ls(ListArgs),
     /// Show what a run consists of

@@ -12,7 +12,7 @@ use super::clear::clear;
 use crate::run::child::Guard;
 use crate::run::folder::{Facts, State};
 use crate::run::scratch::MARK_VARIABLE;
-use crate::run::{Failure, Kind, RunFolder};
+use crate::run::{Failure, Kind, RunFolder, journal};
 use crate::supervise::{ProcessId, Supervisor, socket_path};
 use crate::targets::kubernetes::clean_up;
 
@@ -35,7 +35,10 @@ impl Standing {
 
     /// Whether there is, or may be, something to take down.
     pub(super) fn is_up(self) -> bool {
-        matches!(self, Self::Died | Self::Is(State::Running | State::Up | State::Kept))
+        match self {
+            Self::Died => true,
+            Self::Is(state) => state.is_open(),
+        }
     }
 }
 
@@ -94,8 +97,15 @@ pub(super) async fn take_down(folder: &RunFolder, facts: &Facts) -> Result<(), F
         }
         Err(_) => clear(folder, &facts).await?,
     }
+    conclude(folder, &facts)
+}
+
+/// Writes down that nothing is left of a run.
+pub(super) fn conclude(folder: &RunFolder, facts: &Facts) -> Result<(), Failure> {
     folder.forget_values();
-    let written = folder.write_facts(&Facts { state: State::Down, ..facts });
+    let state = if facts.state == State::Failed { State::Failed } else { State::Down };
+    let written = journal::close(&folder.path)
+        .and_then(|()| folder.write_facts(&Facts { state, expires: None, ..facts.clone() }));
     written.map_err(|error| Failure::new(Kind::Io, "the run's records cannot be written").cause(error))
 }
 

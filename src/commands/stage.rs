@@ -59,6 +59,7 @@ impl Setting<'_> {
             owner,
             scratch: scratch::path(&folder.id),
             state: State::Running,
+            expires: None,
         };
         folder.write_facts(&facts).map_err(unwritable)?;
         Ok(facts)
@@ -75,7 +76,7 @@ impl Setting<'_> {
         let journal = Journal::create(&folder.path, events.clone()).map_err(unwritable)?;
         let scratch = facts.scratch.clone();
         journal.creating("directory", "scratch", scratch.display().to_string()).map_err(unwritable)?;
-        scratch::create(&scratch)?;
+        scratch::create(&scratch, &folder.path, facts.owner)?;
         let broken = |error: crate::supervise::SupervisorError| {
             Failure::new(Kind::TargetUnusable, "the supervisor of local processes cannot be started")
                 .cause(error)
