@@ -158,6 +158,9 @@ pub struct RunArgs {
     /// Fail when the set-up takes longer, such as 90s or 5m
     #[arg(long, value_name = "TIME", value_parser = crate::run::duration::parse)]
     pub timeout: Option<std::time::Duration>,
+    /// Take what is left up down after this time, such as 30m or 8h
+    #[arg(long, value_name = "TIME", value_parser = crate::run::duration::parse)]
+    pub ttl: Option<std::time::Duration>,
     /// Use no results of earlier runs; this version keeps none
     #[arg(long)]
     pub no_cache: bool,

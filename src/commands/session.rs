@@ -252,7 +252,7 @@ impl Session<'_> {
 
     async fn leave_up(&self, stage: &Stage, ended: &mut Ended) -> bool {
         let state = if ended.has_failed() { State::Kept } else { State::Up };
-        let detached = stage.leave_up(state).await;
+        let detached = stage.leave_up(state, self.args.ttl).await;
         detached.map_err(|failure| ended.error.get_or_insert_with(|| failure.into())).is_ok()
     }
 }

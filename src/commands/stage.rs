@@ -142,12 +142,15 @@ impl Setting<'_> {
 }
 
 impl Stage {
-    /// Lets everything outlive this process, as `state` says.
-    pub(super) async fn leave_up(&self, state: State) -> Result<(), Failure> {
+    /// Lets everything outlive this process, as `state` says, until `ttl` is over
+    /// if it is given.
+    pub(super) async fn leave_up(&self, state: State, ttl: Option<Duration>) -> Result<(), Failure> {
+        let lease = ttl.map(|ttl| environment::lease(&self.folder, ttl)).transpose()?;
+        let expires = ttl.and_then(|ttl| Timestamp::now().checked_add(ttl).ok());
         self.keep_variables();
         // Written first: once it is detached, only this says where it is.
-        self.folder.write_facts(&Facts { state, ..self.facts.clone() }).map_err(unwritable)?;
-        self.host.environment.target.detach().await
+        self.folder.write_facts(&Facts { state, expires, ..self.facts.clone() }).map_err(unwritable)?;
+        self.host.environment.target.detach(lease).await
     }
 
     /// Keeps the handles under the names that the recipe gave them, for

@@ -42,7 +42,7 @@ pub use client::{Process, Supervisor, SupervisorError};
 pub use failure::{Failure, PortHolder};
 pub use identity::ProcessId;
 pub use marked::{MARK_VARIABLE, end_marked, marked};
-pub use protocol::{Exit, ProcessStatus, Signal, Spawn, Status, StopPolicy, User};
+pub use protocol::{Exit, Lease, ProcessStatus, Signal, Spawn, Status, StopPolicy, Successor, User};
 pub use shim::run_shim;
 
 /// The hidden subcommand that has to call [`run_shim`].

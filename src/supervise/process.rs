@@ -31,7 +31,7 @@ pub(super) const KILL_WAIT: Duration = Duration::from_secs(10);
 /// end any more, but most programs end at once when asked.
 pub(super) const ABANDONED_GRACE: Duration = Duration::from_millis(50);
 /// The same for a process that would leave something behind if it were killed.
-const CAREFUL_GRACE: Duration = Duration::from_secs(2);
+pub(super) const CAREFUL_GRACE: Duration = Duration::from_secs(2);
 
 /// A started process; kept after its end, for the status.
 pub(super) struct Child {

@@ -27,6 +27,7 @@ use super::{
     Service, ServiceRequest, Target, Template,
 };
 use crate::run::{Failure, Kind, Step};
+use crate::supervise::Lease;
 
 /// Processes of this machine, owned by one supervisor.
 pub struct Local {
@@ -160,8 +161,8 @@ impl Target for Local {
         self.run.supervisor.shutdown().await.map_err(supervisor_failure)
     }
 
-    async fn detach(&self) -> Result<(), Failure> {
-        self.run.supervisor.detach(None).await.map_err(supervisor_failure)
+    async fn detach(&self, lease: Option<Lease>) -> Result<(), Failure> {
+        self.run.supervisor.detach(lease).await.map_err(supervisor_failure)
     }
 }
 
