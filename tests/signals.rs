@@ -34,15 +34,20 @@ fn during_initdb() {
 
 #[test]
 fn initdb_that_is_stopped_leaks_no_shared_memory() {
-    leaks_no_shared_memory(Signal::SIGINT);
+    leaks_no_shared_memory(&[Signal::SIGINT]);
+}
+
+#[test]
+fn initdb_that_is_killed_by_a_second_signal_leaks_no_shared_memory() {
+    leaks_no_shared_memory(&[Signal::SIGINT, Signal::SIGTERM]);
 }
 
 #[test]
 fn initdb_whose_run_is_killed_leaks_no_shared_memory() {
-    leaks_no_shared_memory(Signal::SIGKILL);
+    leaks_no_shared_memory(&[Signal::SIGKILL]);
 }
 
-fn leaks_no_shared_memory(signal: Signal) {
+fn leaks_no_shared_memory(signals: &[Signal]) {
     let sandbox = Sandbox::with(POSTGRES);
     let mut live = sandbox.start(&["--rm"]);
     let data = sandbox.scratch().join(format!("recipe-{}/postgres/data", live.run_id()));
@@ -55,7 +60,11 @@ fn leaks_no_shared_memory(signal: Signal) {
     live.says("creating configuration files");
     eventually("the bootstrap server has shared memory", || segment().is_some());
     let segment = segment();
-    live.signal(signal);
+    live.signal(signals[0]);
+    for signal in &signals[1..] {
+        live.kind("cancel_began");
+        live.signal(*signal);
+    }
     live.end();
     eventually("nothing is left", || is_empty(&sandbox));
     let segments = std::process::Command::new("ipcs").arg("-m").output().unwrap();
@@ -227,7 +236,8 @@ fn is_empty(sandbox: &Sandbox) -> bool {
 }
 
 /// A daemon: in a session of its own, and nobody's child.
-const DAEMON: &str = "(setsid sh -c 'echo $$ > daemon; exec sleep 600' &); until [ -s daemon ]; do sleep 0.01; done";
+const DAEMON: &str =
+    "(setsid sh -c 'echo $$ > daemon; exec sleep 600' &); until [ -s daemon ]; do sleep 0.01; done";
 
 fn daemon(sandbox: &Sandbox) -> i32 {
     std::fs::read_to_string(sandbox.path().join("daemon")).unwrap().trim().parse().unwrap()

@@ -45,6 +45,7 @@ fn nothing_is_left() {
     for wave in rounds.chunks(WIDTH) {
         let play = |round: &u64| {
             let plan = Plan::of(seed, *round, &lengths);
+            println!("{round}: {plan}");
             let outcome = play(&plan);
             if let Ok(tale) = &outcome {
                 hit.fetch_add(usize::from(tale.hit), Ordering::Relaxed);
