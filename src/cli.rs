@@ -1,5 +1,6 @@
 //! The command line: types only.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -101,6 +102,13 @@ pub enum Command {
     Man(ManArgs),
     /// Print the JSON schema of recipe.toml, for editors
     Schema,
+    /// The test command of a run, which waits until it may begin
+    #[command(name = crate::run::foreground::EXEC, hide = true)]
+    Exec {
+        /// Its words.
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
     /// A port-forward of a run
     #[command(name = "__forward", hide = true)]
     Forward {

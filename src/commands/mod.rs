@@ -57,6 +57,7 @@ pub fn main() -> ExitCode {
     log();
     let result = match cli.command {
         Command::Supervise { run_dir } => return crate::supervise::run_shim(&run_dir),
+        Command::Exec { command } => return test::exec(&command),
         Command::Forward { file } => {
             block_on(crate::targets::kubernetes::run_forward(&file)).map(|never| match never {})
         }
