@@ -25,6 +25,7 @@ Exit codes:
 Environment variables:
   RECIPE_TARGET        where to set up, when --target does not say
   RECIPE_STATE_DIR     where records of runs are kept
+  RECIPE_CACHE_DIR     where results of runs are kept for later ones
   RECIPE_RUN_DIR       where servers keep their data while they run
   RECIPE_PG_BIN        the directory of PostgreSQL's programs
   RECIPE_REDIS_SERVER  the program redis-server
@@ -128,7 +129,6 @@ pub struct UpArgs {
 
 /// A run, whatever it is for.
 #[derive(Debug, Clone, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct RunArgs {
     /// The recipe, a .rhai file; with --help its parameters are listed
     #[arg(add = ArgValueCompleter::new(shell::recipes))]
@@ -154,9 +154,9 @@ pub struct RunArgs {
     /// Fail when the set-up takes longer, such as 90s or 5m
     #[arg(long, value_name = "TIME", value_parser = crate::run::duration::parse)]
     pub timeout: Option<std::time::Duration>,
-    /// Use no results of earlier runs; this version keeps none
-    #[arg(long)]
-    pub no_cache: bool,
+    /// Use and keep no results of earlier runs, of all sorts or of those that are named
+    #[arg(long, value_enum, value_name = "SORT", value_delimiter = ',', num_args = 0..=1, require_equals = true, default_missing_value = "all")]
+    pub no_cache: Vec<CacheSort>,
     /// Also write the events of the run to this file, a JSON object a line
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
@@ -221,6 +221,25 @@ pub struct ReplArgs {
     /// Read parameters from a TOML, YAML or JSON file; --set wins
     #[arg(long, value_name = "FILE")]
     pub params: Option<PathBuf>,
+}
+
+/// A sort of results of earlier runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CacheSort {
+    /// Every sort.
+    All,
+    /// Initialised and migrated databases.
+    Postgres,
+    /// Images and programs.
+    Images,
+}
+
+impl RunArgs {
+    /// Whether results of earlier runs of this sort may be used and kept.
+    #[must_use]
+    pub fn may_cache(&self, sort: CacheSort) -> bool {
+        !self.no_cache.iter().any(|refused| *refused == sort || *refused == CacheSort::All)
+    }
 }
 
 /// What happens to the environment of a failed run.

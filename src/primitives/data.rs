@@ -181,6 +181,6 @@ async fn deploy_redis(call: Call, args: Arguments) -> Done {
 
 async fn migrate(call: Call, args: Arguments) -> Done {
     let postgres = args.the::<Postgres>("postgres");
-    super::database::migrate(&call, &postgres, &args).await?;
+    super::migrating::migrate(&call, &postgres, &args).await?;
     Ok(Dynamic::from(postgres))
 }

@@ -11,6 +11,7 @@ mod handles;
 mod image;
 mod kept;
 mod machine;
+mod migrating;
 mod params;
 mod rules;
 mod services;

@@ -30,6 +30,7 @@ impl Local {
             self.run.journal.removed("process", name);
         }
         self.remove_home(name)?;
+        self.databases().retain(|(database, _)| database.name() != name);
         self.deployed.forget(name);
         Ok(())
     }
@@ -46,7 +47,7 @@ impl Local {
         Ok(home)
     }
 
-    fn remove_home(&self, name: &str) -> Result<(), Failure> {
+    pub(super) fn remove_home(&self, name: &str) -> Result<(), Failure> {
         match fs_err::remove_dir_all(self.run.scratch.join(name)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 let what = format!("the directory of `{name}` cannot be removed");
