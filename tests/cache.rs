@@ -79,6 +79,9 @@ fn within_a_day(test: impl Fn()) {
     }
 }
 
+/// Whether a sandbox has come so far.
+type Moment = fn(&Sandbox) -> bool;
+
 fn entries(sandbox: &Sandbox) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(sandbox.path().join("cache/postgres/entries"));
     entries.into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
@@ -348,7 +351,7 @@ fn killed_while_keeping_leaves_nothing_bad() {
             let sandbox = sandbox(&format!("{DEPLOY}{MIGRATE}{DUMP}"));
             run(&sandbox, &["--no-cache"]).outputs["dump"].clone()
         };
-        let moments: [(&str, fn(&Sandbox) -> bool); 3] = [
+        let moments: [(&str, Moment); 3] = [
             ("the set-up is done", |_| true),
             ("it is written", |sandbox| !entries(sandbox).is_empty()),
             ("one is there", |sandbox| {

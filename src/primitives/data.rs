@@ -162,7 +162,9 @@ async fn deploy_postgres(call: Call, args: Arguments) -> Done {
         timeout: args.duration("timeout").unwrap_or_default(),
     };
     let cluster = args.the::<Cluster>("cluster");
-    Ok(Dynamic::from(call.host().environment.target.deploy_postgres(&call.step, &cluster, request).await?))
+    let postgres = call.host().environment.target.deploy_postgres(&call.step, &cluster, request).await?;
+    super::reset::prepare(&call, &postgres, None).await?;
+    Ok(Dynamic::from(postgres))
 }
 
 async fn deploy_redis(call: Call, args: Arguments) -> Done {

@@ -65,7 +65,12 @@ impl Drop for Session {
 
 /// Connects to the database.
 pub(super) async fn connect(postgres: &Postgres) -> Result<Session, Failure> {
-    let (client, connection) = postgres.config().connect(NoTls).await.map_err(|error| {
+    connect_to(postgres, &postgres.0.database).await
+}
+
+/// Connects to another database of the server.
+pub(super) async fn connect_to(postgres: &Postgres, database: &str) -> Result<Session, Failure> {
+    let (client, connection) = postgres.config().dbname(database).connect(NoTls).await.map_err(|error| {
         let what = format!("`{}` does not answer at {}", postgres.0.name, postgres.0.host);
         Failure::new(Kind::Unreachable, what).cause(error)
     })?;

@@ -41,17 +41,18 @@ pub(super) async fn migrate(call: &Call, postgres: &Postgres, args: &Arguments) 
     let folder = Arc::new(folder);
     let migrations: Arc<dyn Migrations> = folder.clone();
     let recalled = postgres.0.workload.recall(&migrations).await;
-    let counts = if recalled.files == total {
+    let mut session = None;
+    let (new, already) = if recalled.files == total {
         (0, total)
     } else {
-        let mut session = connect(postgres).await?;
+        let session = session.insert(connect(postgres).await?);
         folder.apply(&mut session.client, total).await?;
         folder.counts()
     };
     postgres.0.workload.migrated().await;
+    super::reset::prepare(call, postgres, session).await?;
     // Later servers are migrated without anybody watching.
     folder.step.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let (new, already) = counts;
     call.step.progress(total as u64, Some(total as u64), "files");
     let why = recalled.why.unwrap_or_else(|| format!("{new} applied, {already} were already"));
     call.step.cache(new == 0, why);

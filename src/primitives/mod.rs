@@ -13,6 +13,7 @@ mod kept;
 mod machine;
 mod migrating;
 mod params;
+mod reset;
 mod rules;
 mod services;
 #[cfg(debug_assertions)]
@@ -50,6 +51,7 @@ pub fn all() -> impl Iterator<Item = &'static Primitive> {
         image::TABLE,
         data::TABLE,
         database::TABLE,
+        reset::TABLE,
         services::TABLE,
         waiting::TABLE,
         machine::TABLE,

@@ -1,6 +1,11 @@
 //! What a run may use of earlier runs, and where such is kept.
 
-use std::path::PathBuf;
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 /// Names the directory that holds the caches.
 pub const CACHE_VARIABLE: &str = "RECIPE_CACHE_DIR";
@@ -36,4 +41,34 @@ pub fn folder(kind: &str) -> Option<PathBuf> {
         None => etcetera::choose_base_strategy().ok()?.cache_dir().join("recipe"),
     };
     Some(all.join(kind))
+}
+
+/// What identifies a file without reading it: the same as long as nobody has
+/// replaced or changed it. Of the times nobody can set that of the last change
+/// of anything.
+pub(super) fn identity(path: &Path) -> String {
+    match std::fs::metadata(path) {
+        Ok(found) => {
+            let times = [(found.mtime(), found.mtime_nsec()), (found.ctime(), found.ctime_nsec())];
+            format!("{} {} {} {times:?}", path.display(), found.ino(), found.len())
+        }
+        Err(_) => format!("{} is absent", path.display()),
+    }
+}
+
+/// Writes a file that only this user can read, whole or not at all.
+pub(super) fn write(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let aside = path.with_extension(format!("{}.new", std::process::id()));
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+    io::Write::write_all(&mut file, contents)?;
+    fs_err::rename(aside, path)
+}
+
+/// `14:02`, or with the day where that is not today's.
+pub(super) fn at(time: Timestamp) -> String {
+    let zone = TimeZone::system();
+    let (then, now) = (time.to_zoned_datetime(zone.clone()), Timestamp::now().to_zoned_datetime(zone));
+    let format = if then.date() == now.date() { "%H:%M" } else { "%Y-%m-%d %H:%M" };
+    then.strftime(format).to_string()
 }

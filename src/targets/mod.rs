@@ -4,6 +4,7 @@
 //! hands out the same [handles](handles). What it cannot do it refuses at once.
 
 pub mod caches;
+mod cargo;
 mod deployed;
 pub mod engine;
 pub mod handles;

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use super::tree::identity;
+use crate::targets::caches::identity;
 use crate::targets::local::servers::PostgresPrograms;
 use crate::targets::migrations::{MigrationFile, Migrations};
 

@@ -10,13 +10,13 @@ use tokio::sync::Mutex;
 use tokio_postgres::Config;
 
 use super::key::{self, MigratedFile, Part};
-use super::recollection::{Migrated, Recollection, at, step};
+use super::recollection::{Migrated, Recollection, step};
 use super::store::{Entry, Found, Held, Store, Template};
 use super::swap::{Session, Swapped, swap};
 use crate::run::Failure;
 use crate::supervise::User;
 use crate::targets::PostgresRequest;
-use crate::targets::caches::Caches;
+use crate::targets::caches::{Caches, at};
 use crate::targets::local::servers::PostgresPrograms;
 use crate::targets::migrations::{Migrations, Recalled};
 

@@ -7,12 +7,10 @@
 use std::path::Path;
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::key::{DAY, EXTENSIONS, MigratedFile, PROGRAM, Part, SERVER};
-use super::tree::write;
-use crate::targets::caches::Caches;
+use crate::targets::caches::{Caches, at, write};
 
 /// The last run of a step that deploys a server, and of those that migrate it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,14 +121,6 @@ fn difference<'p>(old: &'p [Part], new: &'p [Part]) -> Option<(&'p str, Option<&
 /// `since 14:02`, or with the day where that is not today's.
 fn since(time: Timestamp) -> String {
     format!("since {}", at(time))
-}
-
-/// `14:02`, or with the day where that is not today's.
-pub(super) fn at(time: Timestamp) -> String {
-    let zone = TimeZone::system();
-    let (then, now) = (time.to_zoned_datetime(zone.clone()), Timestamp::now().to_zoned_datetime(zone));
-    let format = if then.date() == now.date() { "%H:%M" } else { "%Y-%m-%d %H:%M" };
-    then.strftime(format).to_string()
 }
 
 #[cfg(test)]

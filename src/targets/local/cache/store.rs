@@ -27,9 +27,9 @@ use nix::sys::statvfs::statvfs;
 use serde::{Deserialize, Serialize};
 
 use super::key::{MigratedFile, Part};
-use super::tree::{Size, Tree, write};
+use super::tree::{Size, Tree};
 use crate::supervise::{ProcessId, User};
-use crate::targets::caches;
+use crate::targets::caches::{self, write};
 
 /// Bytes of the disk that are left alone.
 const RESERVE: u64 = 200_000_000;

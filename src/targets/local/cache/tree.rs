@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -138,33 +138,6 @@ impl Tree {
 /// Makes `owner` the owner.
 fn give(path: &Path, owner: Option<User>) -> io::Result<()> {
     owner.map_or(Ok(()), |owner| chown(path, Some(owner.uid), Some(owner.gid)))
-}
-
-/// What identifies a file without reading it: the same as long as nobody has
-/// replaced or changed it.
-pub(super) fn identity(path: &Path) -> String {
-    match std::fs::metadata(path) {
-        Ok(found) => {
-            format!(
-                "{} {} {} {}.{}",
-                path.display(),
-                found.ino(),
-                found.len(),
-                found.mtime(),
-                found.mtime_nsec()
-            )
-        }
-        Err(_) => format!("{} is absent", path.display()),
-    }
-}
-
-/// Writes a file that only this user can read, whole or not at all.
-pub(super) fn write(path: &Path, contents: &[u8]) -> io::Result<()> {
-    let aside = path.with_extension(format!("{}.new", std::process::id()));
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
-    io::Write::write_all(&mut file, contents)?;
-    fs_err::rename(aside, path)
 }
 
 #[cfg(test)]
