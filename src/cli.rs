@@ -7,9 +7,11 @@ use clap_complete::engine::ArgValueCompleter;
 
 use crate::commands::shell;
 
+mod cache;
 mod measure;
 mod tools;
 
+pub use cache::{CacheArgs, CacheCommand, CacheSort};
 pub use measure::{BenchArgs, TestArgs};
 pub use tools::{CompletionsArgs, DoctorArgs, InitArgs, LockArgs, ManArgs, Need, Shell};
 
@@ -65,6 +67,8 @@ pub enum Command {
     /// The ways take turns, so that noise of the machine meets all of them; each run starts from nothing
     /// and is taken down. Where results of earlier runs are kept, runs that use them are measured, too.
     Bench(BenchArgs),
+    /// List, explain, remove and check what is kept of earlier runs
+    Cache(CacheArgs),
     /// Show what a run would do, and how long it would take, without doing it
     Plan(PlanArgs),
     /// Write and run a recipe entry by entry, or look into an environment
@@ -221,25 +225,6 @@ pub struct ReplArgs {
     /// Read parameters from a TOML, YAML or JSON file; --set wins
     #[arg(long, value_name = "FILE")]
     pub params: Option<PathBuf>,
-}
-
-/// A sort of results of earlier runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum CacheSort {
-    /// Every sort.
-    All,
-    /// Initialised and migrated databases.
-    Postgres,
-    /// Images and programs.
-    Images,
-}
-
-impl RunArgs {
-    /// Whether results of earlier runs of this sort may be used and kept.
-    #[must_use]
-    pub fn may_cache(&self, sort: CacheSort) -> bool {
-        !self.no_cache.iter().any(|refused| *refused == sort || *refused == CacheSort::All)
-    }
 }
 
 /// What happens to the environment of a failed run.

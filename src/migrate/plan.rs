@@ -118,6 +118,11 @@ impl Migration {
         &self.name
     }
 
+    /// The file's text, without a byte order mark.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
     /// The file.
     pub fn file(&self) -> &Path {
         &self.file

@@ -37,7 +37,7 @@ pub(super) async fn migrate(call: &Call, postgres: &Postgres, args: &Arguments) 
         call.step.message(Level::Info, text);
     }
     let total = plan.migrations.len();
-    let folder = Folder::new(environment.display(&dir), plan, args.string("table"), call.step.clone());
+    let folder = Folder::new(environment.display(&dir), plan, args.string("table"), Some(call.step.clone()));
     let folder = Arc::new(folder);
     let migrations: Arc<dyn Migrations> = folder.clone();
     let recalled = postgres.0.workload.recall(&migrations).await;
@@ -59,6 +59,19 @@ pub(super) async fn migrate(call: &Call, postgres: &Postgres, args: &Arguments) 
     Ok(())
 }
 
+/// Reads migrations again that were kept in a folder, applied in a manner that
+/// [`Migrations::manner`] gave.
+///
+/// # Errors
+/// When they cannot be read.
+pub fn kept_migrations(dir: &Path, manner: &str) -> Result<Arc<dyn Migrations>, Failure> {
+    let (style, table) = manner.split_once(' ').unwrap_or((manner, ""));
+    let format = style.parse().unwrap_or(Format::Auto);
+    let plan = migrate::read(dir, format).map_err(|error| plan_failure(error, dir))?;
+    let table = Some(table.to_owned()).filter(|table| !table.is_empty());
+    Ok(Arc::new(Folder::new(String::new(), plan, table, None)))
+}
+
 /// A folder of migrations that was read.
 struct Folder {
     name: String,
@@ -73,14 +86,14 @@ struct Folder {
 }
 
 impl Folder {
-    fn new(name: String, plan: Plan, table: Option<String>, step: Step) -> Self {
+    fn new(name: String, plan: Plan, table: Option<String>, step: Option<Step>) -> Self {
         let files = plan
             .migrations
             .iter()
             .map(|migration| MigrationFile { name: migration.name().to_owned(), digest: migration.digest() });
         let files = files.collect();
         let manner = format!("{} {}", plan.style.name(), table.as_deref().unwrap_or_default());
-        let (step, counts) = (Mutex::new(Some(step)), Mutex::default());
+        let (step, counts) = (Mutex::new(step), Mutex::default());
         Self { name, manner, plan, files, table, step, counts }
     }
 
@@ -101,6 +114,11 @@ impl Migrations for Folder {
 
     fn files(&self) -> &[MigrationFile] {
         &self.files
+    }
+
+    fn sources(&self) -> Vec<(String, String)> {
+        let files = self.plan.migrations.iter();
+        files.map(|file| (file.name().to_owned(), file.source().to_owned())).collect()
     }
 
     async fn apply(&self, client: &mut Client, count: usize) -> Result<(), Failure> {

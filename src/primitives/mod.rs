@@ -81,6 +81,7 @@ pub fn register(own: &'static [Primitive]) {
     assert!(OWN.set(own).is_ok(), "primitives are registered once");
 }
 
+pub use migrating::kept_migrations;
 pub use params::{Parameter, declared as declared_params};
 
 /// What a primitive returns that returns nothing.

@@ -27,6 +27,9 @@ pub trait Migrations: Send + Sync {
     /// The files, in order.
     fn files(&self) -> &[MigrationFile];
 
+    /// Names and texts of the files.
+    fn sources(&self) -> Vec<(String, String)>;
+
     /// Applies the first `count` of them to a database, as far as it does not
     /// have them.
     async fn apply(&self, client: &mut Client, count: usize) -> Result<(), Failure>;

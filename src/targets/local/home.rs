@@ -72,6 +72,6 @@ pub(super) fn write_private(path: &Path, text: &str, user: Option<User>) -> Resu
 }
 
 /// Makes `user` the owner.
-fn give(path: &Path, user: Option<User>) -> std::io::Result<()> {
+pub(super) fn give(path: &Path, user: Option<User>) -> std::io::Result<()> {
     user.map_or(Ok(()), |user| chown(path, Some(user.uid), Some(user.gid)))
 }

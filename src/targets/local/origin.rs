@@ -1,16 +1,19 @@
 //! Where the data directory of a server is from: `initdb`, or a copy of what an
 //! earlier run has made.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::cache::{self, Cluster};
 use super::home::write_private;
 use super::postgres::{Server, environment};
-use crate::run::child::{Command, Finished, describe};
+use super::servers::PostgresPrograms;
+use crate::run::child::{Children, Command, Finished, describe};
+use crate::run::event::Stream;
 use crate::run::{Failure, Kind};
+use crate::supervise::User;
 
 /// How every cluster is made; what a run gives for itself is added.
-const INITDB: [&str; 6] = [
+pub(super) const INITDB: [&str; 6] = [
     "--auth=scram-sha-256",
     "--encoding=UTF8",
     "--no-locale",
@@ -90,36 +93,11 @@ impl Server<'_> {
 
     async fn initdb(&self, password: &str) -> Result<(), Failure> {
         self.step.waiting("initdb");
-        let password_file = self.home.join("password");
-        write_private(&password_file, password, self.user)?;
-        let own = [
-            format!("--pgdata={}", self.data().display()),
-            format!("--username={}", self.request.user),
-            format!("--pwfile={}", password_file.display()),
-        ];
-        let command = Command {
-            program: self.programs.initdb.clone().into(),
-            args: own.into_iter().chain(INITDB.map(str::to_owned)).map(Into::into).collect(),
-            env: environment(),
-            only_env: true,
-            // The caller's directory may be one the unprivileged user cannot enter.
-            cwd: Some(self.home.clone()),
-            user: self.user.map(|user| (user.uid, user.gid)),
-            stdin: None,
-            // A signal to the servers that it runs would leak their shared memory.
-            ends_its_children: true,
-        };
-        let initdb =
-            self.local.run.children.run(&command, |stream, line| self.step.output(stream, line)).await;
-        let removed = std::fs::remove_file(&password_file);
-        let initdb = initdb.map_err(|error| {
-            let what = format!("{} cannot be executed", self.programs.initdb.display());
-            Failure::new(Kind::TargetUnusable, what).cause(error)
-        })?;
-        if !initdb.status.success() {
-            return Err(self.initdb_failure(&initdb));
-        }
-        removed.map_err(|error| Failure::new(Kind::Io, "the password file cannot be removed").cause(error))
+        let Self { local, programs, home, request, user, .. } = self;
+        let line = |stream, line: &str| self.step.output(stream, line);
+        let initdb = initdb(&local.run.children, programs, home, (&request.user, password), *user, line);
+        let initdb = initdb.await?;
+        if initdb.status.success() { Ok(()) } else { Err(self.initdb_failure(&initdb)) }
     }
 
     fn initdb_failure(&self, initdb: &Finished) -> Failure {
@@ -135,4 +113,43 @@ impl Server<'_> {
         }
         failure
     }
+}
+
+/// Runs `initdb` in the directory `data` below `home`, for a superuser of this
+/// name and password.
+pub(super) async fn initdb(
+    children: &Children,
+    programs: &PostgresPrograms,
+    home: &Path,
+    (name, password): (&str, &str),
+    user: Option<User>,
+    line: impl FnMut(Stream, &str) + Send,
+) -> Result<Finished, Failure> {
+    let password_file = home.join("password");
+    write_private(&password_file, password, user)?;
+    let own = [
+        format!("--pgdata={}", home.join("data").display()),
+        format!("--username={name}"),
+        format!("--pwfile={}", password_file.display()),
+    ];
+    let command = Command {
+        program: programs.initdb.clone().into(),
+        args: own.into_iter().chain(INITDB.map(str::to_owned)).map(Into::into).collect(),
+        env: environment(),
+        only_env: true,
+        // The caller's directory may be one the unprivileged user cannot enter.
+        cwd: Some(home.to_owned()),
+        user: user.map(|user| (user.uid, user.gid)),
+        stdin: None,
+        // A signal to the servers that it runs would leak their shared memory.
+        ends_its_children: true,
+    };
+    let initdb = children.run(&command, line).await;
+    let removed = std::fs::remove_file(&password_file);
+    let initdb = initdb.map_err(|error| {
+        let what = format!("{} cannot be executed", programs.initdb.display());
+        Failure::new(Kind::TargetUnusable, what).cause(error)
+    })?;
+    removed.map_err(|error| Failure::new(Kind::Io, "the password file cannot be removed").cause(error))?;
+    Ok(initdb)
 }

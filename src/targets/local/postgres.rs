@@ -194,7 +194,7 @@ impl Server<'_> {
     }
 }
 
-fn arguments(home: &Path, port: u16, settings: &BTreeMap<String, String>) -> Vec<String> {
+pub(super) fn arguments(home: &Path, port: u16, settings: &BTreeMap<String, String>) -> Vec<String> {
     let mut args = vec![
         "-D".to_owned(),
         home.join("data").display().to_string(),

@@ -43,7 +43,7 @@ pub(in crate::targets::local) struct Keeper<'a> {
 }
 
 /// A state that is worth a template: after `count` files of call `call`.
-struct End {
+pub(super) struct End {
     call: usize,
     count: usize,
 }
@@ -83,7 +83,7 @@ impl Keeper<'_> {
         }
         let data = self.home.join("data");
         if let Some(aside) = &provenance.aside {
-            self.put(provenance, &cluster.key, None, Vec::new(), aside).await?;
+            self.put(provenance, &cluster.key, None, (Vec::new(), &[]), aside).await?;
             fs_err::rename(aside, &data).map_err(|error| unkept(&error))?;
         }
         let mut is_new = provenance.aside.is_some();
@@ -95,10 +95,17 @@ impl Keeper<'_> {
                 Found::Absent | Found::Discarded(_) => {
                     let ends = ends(&state.calls, last);
                     let key = end.key.clone();
-                    match self.migrate(provenance, &state.calls, &ends, &data).await? {
+                    self.ensure(provenance, &data).await?;
+                    let access = (
+                        provenance.user.as_str(),
+                        provenance.password.as_str(),
+                        provenance.database.as_str(),
+                    );
+                    let arguments = provenance.arguments.clone();
+                    match self.migrate(arguments, access, &state.calls, &ends, &data).await? {
                         Some(templates) => {
                             let database = Some(provenance.database.clone());
-                            self.put(provenance, &key, database, templates, &data).await?;
+                            self.put(provenance, &key, database, (templates, &state.calls), &data).await?;
                             found.entry = key;
                         }
                         None => {
@@ -121,9 +128,10 @@ impl Keeper<'_> {
         provenance: &Provenance,
         key: &str,
         database: Option<String>,
-        templates: Vec<Template>,
+        (templates, calls): (Vec<Template>, &[Called]),
         data: &Path,
     ) -> Result<(), Failure> {
+        let sources: Vec<_> = calls.iter().map(|call| call.migrations.sources()).collect();
         let entry = Entry {
             key: key.to_owned(),
             made: Timestamp::now(),
@@ -133,47 +141,44 @@ impl Keeper<'_> {
             password: provenance.password.clone(),
             database,
             templates,
+            manners: calls.iter().map(|call| call.record.manner.clone()).collect(),
             size: Size { files: 0, bytes: 0 },
             digest: String::new(),
         };
         let (store, data) = (provenance.cluster.store.clone(), data.to_owned());
-        let put = tokio::task::spawn_blocking(move || store.put(entry, &data)).await;
+        let put = tokio::task::spawn_blocking(move || store.put(entry, &data, &sources)).await;
         put.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(|error| unkept(&error))
     }
 
-    /// Makes templates of `ends` in the cluster at `data`, which is copied from
-    /// what is kept where there is none. None where migrations change more than
-    /// their database.
-    async fn migrate(
-        &self,
-        provenance: &Provenance,
-        calls: &[Called],
-        ends: &[End],
-        data: &Path,
-    ) -> Result<Option<Vec<Template>>, Failure> {
-        if !data.exists() {
-            let (store, key) = (provenance.cluster.store.clone(), provenance.cluster.key.clone());
-            let (data, user) = (data.to_owned(), self.user);
-            let copied = tokio::task::spawn_blocking(move || match store.find(&key) {
-                Found::Held(held) => held.copy(&data, user),
-                Found::Absent | Found::Discarded(_) => {
-                    Err(std::io::Error::other("the cluster to start from is not kept any more"))
-                }
-            });
-            let copied = copied.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-            copied.map_err(|error| unkept(&error))?;
+    /// Makes sure that there is the cluster at `data`.
+    async fn ensure(&self, provenance: &Provenance, data: &Path) -> Result<(), Failure> {
+        if data.exists() {
+            return Ok(());
         }
-        let mut arguments = provenance.arguments.clone();
-        // Nobody else shall reach it.
+        let (store, key) = (provenance.cluster.store.clone(), provenance.cluster.key.clone());
+        let (data, user) = (data.to_owned(), self.user);
+        let copied = tokio::task::spawn_blocking(move || match store.find(&key) {
+            Found::Held(held) => held.copy(&data, user),
+            Found::Absent | Found::Discarded(_) => {
+                Err(std::io::Error::other("the cluster to start from is not kept any more"))
+            }
+        });
+        let copied = copied.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        copied.map_err(|error| unkept(&error))
+    }
+
+    /// A server on the data directory in its home, which nobody else reaches;
+    /// `arguments` are those of another one.
+    pub(super) fn server(&self, mut arguments: Vec<String>) -> Command {
         for (flag, value) in [
-            ("-D", data.display().to_string()),
+            ("-D", self.home.join("data").display().to_string()),
             ("-k", self.home.display().to_string()),
             ("-p", PORT.to_string()),
             ("-c", "listen_addresses=".to_owned()),
         ] {
             arguments.extend([flag.to_owned(), value]);
         }
-        let command = Command {
+        Command {
             program: self.postgres.clone().into(),
             args: arguments.into_iter().map(Into::into).collect(),
             env: self.environment.clone(),
@@ -182,10 +187,23 @@ impl Keeper<'_> {
             user: self.user.map(|user| (user.uid, user.gid)),
             stdin: None,
             ends_its_children: true,
-        };
+        }
+    }
+
+    /// Makes templates of `ends` in the initialised cluster at `data`. None where
+    /// migrations change more than their database.
+    pub(super) async fn migrate(
+        &self,
+        arguments: Vec<String>,
+        (user, password, database): (&str, &str, &str),
+        calls: &[Called],
+        ends: &[End],
+        data: &Path,
+    ) -> Result<Option<Vec<Template>>, Failure> {
+        let command = self.server(arguments);
         let mut config = Config::new();
-        config.host_path(&self.home).port(PORT).user(&provenance.user).password(&provenance.password);
-        let work = templates(&config, &provenance.database, calls, ends);
+        config.host_path(&self.home).port(PORT).user(user).password(password);
+        let work = Box::pin(templates(&config, database, calls, ends));
         // A fast shutdown writes everything down and ends in order.
         let (done, server) =
             self.children.serve(&command, Signal::SIGINT, work).await.map_err(|error| unkept(&error))?;
@@ -231,7 +249,7 @@ impl Keeper<'_> {
 }
 
 /// The port in the name of the socket.
-const PORT: u16 = 5432;
+pub(super) const PORT: u16 = 5432;
 
 /// The ends of the calls, and where they part from the files of the last run:
 /// whoever writes a migration changes it again.
@@ -250,6 +268,22 @@ fn ends(calls: &[Called], last: Option<&Recollection>) -> Vec<End> {
     }
     let surplus = ends.len().saturating_sub(MOST_TEMPLATES);
     ends.split_off(surplus)
+}
+
+/// The ends at which there are these templates.
+pub(super) fn ends_of(calls: &[Called], templates: &[Template]) -> Vec<End> {
+    let end = |template: &Template| {
+        let mut count = template.files.len();
+        for (call, called) in calls.iter().enumerate() {
+            let own = called.record.files.len();
+            if count <= own {
+                return Some(End { call, count });
+            }
+            count -= own;
+        }
+        None
+    };
+    templates.iter().filter_map(end).collect()
 }
 
 /// Makes the empty database and a template for each end. None where migrations
@@ -322,7 +356,7 @@ const WHOLE_SERVER: &str = "
             FROM pg_file_settings ORDER BY sourcefile, sourceline) t)))";
 
 /// Asks until the server answers; it ends by itself if it cannot start.
-async fn connect(config: &Config) -> Result<Session, Failure> {
+pub(super) async fn connect(config: &Config) -> Result<Session, Failure> {
     let connect = || async { Session::open(config, "postgres").await.map_err(|error| error.to_string()) };
     let what = "PostgreSQL to answer";
     crate::targets::probe::answer("the server that migrates for later", what, PATIENCE, connect).await
@@ -332,6 +366,6 @@ pub(super) fn refused(doing: &str, error: tokio_postgres::Error) -> Failure {
     Failure::new(Kind::Sql, format!("PostgreSQL would not {doing}")).cause(error)
 }
 
-fn unkept(error: &std::io::Error) -> Failure {
+pub(super) fn unkept(error: &std::io::Error) -> Failure {
     Failure::new(Kind::Io, error.to_string())
 }

@@ -45,10 +45,12 @@ mod recollection;
 mod store;
 mod swap;
 mod tree;
+mod verify;
 
 pub use key::{MigratedFile, Part};
 pub use store::{Entry, Store, Template};
 pub use tree::Size;
+pub use verify::{Reader, Verdict, verify};
 
 pub(super) use keep::Keeper;
 pub(super) use provenance::{Cluster, Provenance};

@@ -6,6 +6,7 @@
 //!     entry.json          what it is; its time of change says when it was last used
 //!     verified            the boot of the machine in which its digest was right
 //!     data/               a data directory of a server that was stopped cleanly
+//!     sources/N/          the files of call N of `migrate`, to make it anew
 //!   entries/new-KEY-PID-N one that is being written, or removed
 //!   steps/STEP.json       what a step of a recipe used last, see `recollection`
 //! ```
@@ -62,8 +63,10 @@ pub struct Entry {
     pub password: String,
     /// The empty database in it, where there is one.
     pub database: Option<String>,
-    /// Databases in it to which migrations were applied.
+    /// Databases in it to which migrations were applied, the longest last.
     pub templates: Vec<Template>,
+    /// How the migrations of each call were applied.
+    pub manners: Vec<String>,
     /// The size of its data.
     pub size: Size,
     /// A digest of its data.
@@ -92,6 +95,9 @@ pub(super) struct Held {
     path: PathBuf,
     _lock: File,
 }
+
+/// Names and texts of files.
+pub(super) type Sources = Vec<(String, String)>;
 
 /// What looking for an entry came to.
 pub(super) enum Found {
@@ -145,7 +151,7 @@ impl Store {
     /// Keeps the data directory at `data`, of which no server must run, as what
     /// `entry` says; its size and digest are found here. One that there is
     /// already stays.
-    pub(super) fn put(&self, mut entry: Entry, data: &Path) -> io::Result<()> {
+    pub(super) fn put(&self, mut entry: Entry, data: &Path, sources: &[Sources]) -> io::Result<()> {
         let path = self.entries().join(&entry.key);
         if path.exists() {
             return Ok(());
@@ -165,6 +171,11 @@ impl Store {
         }
         let unfinished = Unfinished::create(&self.entries(), &entry.key)?;
         tree.copy(&unfinished.path.join("data"), None)?;
+        for (number, files) in sources.iter().enumerate() {
+            let folder = unfinished.path.join("sources").join(number.to_string());
+            std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&folder)?;
+            files.iter().try_for_each(|(name, text)| fs_err::write(folder.join(name), text))?;
+        }
         // Of the copy, so that what a broken disk has made of it is not believed.
         entry.digest = Tree::list(&unfinished.path.join("data"), &[])?.digest()?;
         write(&unfinished.path.join("entry.json"), &serde_json::to_vec_pretty(&entry)?)?;
@@ -174,6 +185,16 @@ impl Store {
         drop(unfinished);
         self.prune(self.limit);
         Ok(())
+    }
+
+    /// Looks for an entry, and at all of its contents.
+    pub(super) fn find_again(&self, key: &str) -> Found {
+        let _ = std::fs::remove_file(self.entries().join(key).join("verified"));
+        self.find(key)
+    }
+
+    pub(super) fn remove(&self, key: &str) {
+        self.discard(&self.entries().join(key));
     }
 
     /// All entries, the last used first. Those that others are writing or
@@ -211,6 +232,12 @@ impl Store {
             }
         }
         freed
+    }
+
+    /// As [`Self::prune`], to the limit of this store.
+    #[must_use]
+    pub fn prune_to_limit(&self) -> (usize, u64) {
+        self.prune(self.limit)
     }
 
     /// Removes an entry, unless somebody copies from it.
@@ -263,6 +290,13 @@ impl Held {
         let file = File::options().write(true).open(self.path.join("entry.json"));
         // It is only removed sooner if that cannot be written.
         let _ = file.and_then(|file| file.set_modified(SystemTime::now()));
+    }
+
+    /// The folders with the files of each call of `migrate`, and how they were
+    /// applied.
+    pub fn sources(&self) -> Vec<(PathBuf, String)> {
+        let folder = |number: usize| self.path.join("sources").join(number.to_string());
+        self.entry.manners.iter().enumerate().map(|(number, how)| (folder(number), how.clone())).collect()
     }
 
     /// Copies its data to `data`, which must not exist, for `owner`.

@@ -26,6 +26,7 @@ fn entry(key: &str) -> Entry {
         password: "inside".to_owned(),
         database: None,
         templates: Vec::new(),
+        manners: Vec::new(),
         size: Size { files: 0, bytes: 0 },
         digest: String::new(),
     }
@@ -45,7 +46,7 @@ fn directories(store: &Store) -> usize {
 fn what_is_kept_is_found_whole() {
     let (folder, store) = store();
     assert!(matches!(store.find("a"), Found::Absent));
-    store.put(entry("a"), &data(folder.path(), 1)).unwrap();
+    store.put(entry("a"), &data(folder.path(), 1), &[]).unwrap();
     let Found::Held(held) = store.find("a") else { panic!("it was kept") };
     assert_eq!(held.entry.size, Size { files: 2, bytes: 23 });
     let copy = folder.path().join("copy");
@@ -60,11 +61,11 @@ fn what_is_kept_is_found_whole() {
 #[test]
 fn a_server_that_was_not_stopped_is_not_kept() {
     let (folder, store) = store();
-    let error = store.put(entry("a"), &data(folder.path(), 6)).unwrap_err();
+    let error = store.put(entry("a"), &data(folder.path(), 6), &[]).unwrap_err();
     assert!(error.to_string().contains("not stopped cleanly"), "{error}");
     let running = data(folder.path(), 1);
     std::fs::write(running.join("postmaster.pid"), "1").unwrap();
-    assert!(store.put(entry("a"), &running).is_err());
+    assert!(store.put(entry("a"), &running, &[]).is_err());
     assert!(matches!(store.find("a"), Found::Absent));
 }
 
@@ -72,18 +73,18 @@ fn a_server_that_was_not_stopped_is_not_kept() {
 fn damage_is_noticed() {
     let (folder, store) = store();
     let cut = |path: PathBuf| File::create(path).unwrap().write_all(b"15").unwrap();
-    store.put(entry("cut"), &data(folder.path(), 1)).unwrap();
+    store.put(entry("cut"), &data(folder.path(), 1), &[]).unwrap();
     cut(store.entries().join("cut/data/PG_VERSION"));
     assert!(matches!(store.find("cut"), Found::Discarded(_)));
     assert!(matches!(store.find("cut"), Found::Absent), "it is gone");
 
     // Of the same size: as a crash of the machine leaves files.
-    store.put(entry("crash"), &data(folder.path(), 1)).unwrap();
+    store.put(entry("crash"), &data(folder.path(), 1), &[]).unwrap();
     std::fs::write(store.entries().join("crash/data/PG_VERSION"), "\0\0\0").unwrap();
     std::fs::write(store.entries().join("crash/verified"), "another boot").unwrap();
     assert!(matches!(store.find("crash"), Found::Discarded(_)));
 
-    store.put(entry("boot"), &data(folder.path(), 1)).unwrap();
+    store.put(entry("boot"), &data(folder.path(), 1), &[]).unwrap();
     std::fs::write(store.entries().join("boot/verified"), "another boot").unwrap();
     assert!(matches!(store.find("boot"), Found::Held(_)), "it is whole");
 }
@@ -94,7 +95,7 @@ fn the_least_used_go_first_and_none_that_is_in_use() {
     let data = data(folder.path(), 1);
     let old = SystemTime::now() - Duration::from_mins(1);
     for (key, age) in [("a", 0), ("b", 1), ("c", 2)] {
-        store.put(entry(key), &data).unwrap();
+        store.put(entry(key), &data, &[]).unwrap();
         let file = File::options().write(true).open(store.entries().join(key).join("entry.json")).unwrap();
         file.set_modified(old + Duration::from_secs(age)).unwrap();
     }
@@ -130,7 +131,7 @@ fn many_at_once_keep_one() {
             let copy = folder.path().join(format!("copy-{number}"));
             scope.spawn(move || {
                 barrier.wait();
-                store.put(entry("a"), data).unwrap();
+                store.put(entry("a"), data, &[]).unwrap();
                 if number % 4 == 0 {
                     store.prune(0);
                 } else if let Found::Held(held) = store.find("a") {
@@ -140,7 +141,7 @@ fn many_at_once_keep_one() {
             });
         }
     });
-    store.put(entry("a"), &data).unwrap();
+    store.put(entry("a"), &data, &[]).unwrap();
     assert!(matches!(store.find("a"), Found::Held(_)));
     assert_eq!(directories(&store), 1);
 }
