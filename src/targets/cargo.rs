@@ -34,8 +34,10 @@ struct Built {
 }
 
 /// Files that decide how cargo builds, in a package or any folder above it.
-const BESIDE: [&str; 6] = [
+const BESIDE: [&str; 7] = [
     "Cargo.toml",
+    // Where there is one, nothing is remembered.
+    "build.rs",
     "Cargo.lock",
     ".cargo/config.toml",
     ".cargo/config",

@@ -93,6 +93,10 @@ fn prune(all: bool) -> Done {
     let store = store()?;
     let (count, bytes) = if all { store.prune(0) } else { store.prune_to_limit() };
     let (layers, layer_bytes) = engine::prune_layers(all);
+    if all && let Some(programs) = caches::folder("programs") {
+        // What is known of builds; there may be nothing.
+        let _ = fs_err::remove_dir_all(programs);
+    }
     let what = match count + layers {
         0 => "nothing was removed".to_owned(),
         _ => format!(

@@ -6,15 +6,13 @@ use crate::report::{Model, read};
 use crate::run::{Failure, Kind, RunFolder};
 
 pub(super) fn why(step: Option<&str>, run: Option<&str>) -> Done {
-    let folder = match run {
-        Some(run) => RunFolder::open(run)?,
-        None => {
-            let newest = RunFolder::all()?.into_iter().next();
-            newest.map(|(folder, _)| folder).ok_or_else(|| {
-                Failure::new(Kind::NotFound, "there is no run yet").hint("`recipe run RECIPE` makes one")
-            })?
-        }
+    let newest = || {
+        let newest = RunFolder::all()?.into_iter().next();
+        newest.map(|(folder, _)| folder).ok_or_else(|| {
+            Failure::new(Kind::NotFound, "there is no run yet").hint("`recipe run RECIPE` makes one")
+        })
     };
+    let folder = run.map_or_else(newest, RunFolder::open)?;
     let events = read(&folder.events()).map_err(|error| {
         Failure::new(Kind::Io, format!("the record of `{}` cannot be read", folder.id)).cause(error)
     })?;

@@ -244,7 +244,8 @@ impl Provenance {
     fn why(&self, state: &State, served: usize, manner: &str, files: &[MigratedFile]) -> String {
         let made = self.cluster.copied.as_ref().map_or_else(Timestamp::now, |entry| entry.made);
         if served == files.len() {
-            return format!("all {served} were applied at {}", at(made));
+            let all = if served == 1 { "it was".to_owned() } else { format!("all {served} were") };
+            return format!("{all} applied at {}", at(made));
         }
         let why = match &self.cluster.recollection {
             None => "nothing cached yet".to_owned(),
