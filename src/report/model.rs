@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::peak::Peak;
 use super::tested::Tested;
-use crate::run::event::{CacheUse, CancelReason, Level, SourcePosition, StepKind};
+use crate::run::event::{CacheUse, CancelReason, Level, SourcePosition, StepKind, TimePart};
 use crate::run::{Event, EventKind, Outcome, StepId};
 
 /// Lines of output kept for each step.
@@ -89,6 +89,8 @@ pub struct Step {
     pub error: Option<String>,
     /// What it waited for, in order; the last may be open.
     pub waits: Vec<Wait>,
+    /// Where the time went of what it waited for.
+    pub times: Vec<Times>,
     /// Its newest countable progress.
     pub progress: Option<Progress>,
     /// The last lines of output, oldest first.
@@ -115,8 +117,15 @@ pub struct Wait {
     pub from_ms: f64,
     /// When it stopped; none while it waits.
     pub to_ms: Option<f64>,
-    /// How long it takes however quick things are.
-    pub delay_ms: Option<f64>,
+}
+
+/// Where the time went of something that a step waited for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Times {
+    /// What took it, as in `pod web-1`.
+    pub what: String,
+    /// Its parts, in their order.
+    pub parts: Vec<TimePart>,
 }
 
 /// How far a step has come.
@@ -199,9 +208,9 @@ impl Model {
                     step.write(line);
                 }
             }
-            EventKind::StepWaiting { step, what, delay_ms } => {
+            EventKind::StepWaiting { step, what } => {
                 if let Some(step) = self.steps.get_mut(step) {
-                    step.wait(ms, what, *delay_ms);
+                    step.wait(ms, what);
                 }
             }
             EventKind::StepFinished { step, outcome, cache, error } => {
@@ -245,7 +254,12 @@ impl Model {
                 self.peak.get_or_insert_default().raise(*cpu, *memory_bytes, *disk_bytes);
             }
             EventKind::TeardownStarted => self.teardown_from_ms = Some(ms),
-            EventKind::StepTimes { .. } | EventKind::KillBegan | EventKind::TeardownFinished { .. } => {}
+            EventKind::StepTimes { step, what, parts } => {
+                if let Some(step) = self.steps.get_mut(step) {
+                    step.times.push(Times { what: what.clone(), parts: parts.clone() });
+                }
+            }
+            EventKind::KillBegan | EventKind::TeardownFinished { .. } => {}
         }
     }
 
@@ -276,6 +290,7 @@ impl Model {
             cache: None,
             error: None,
             waits: Vec::new(),
+            times: Vec::new(),
             progress: None,
             tail: VecDeque::new(),
             lines: 0,
@@ -350,12 +365,12 @@ impl Step {
         self.waits.last().filter(|wait| wait.to_ms.is_none())
     }
 
-    fn wait(&mut self, ms: f64, what: &str, delay_ms: Option<f64>) {
+    fn wait(&mut self, ms: f64, what: &str) {
         if self.waiting().is_some_and(|wait| wait.what == what) {
             return;
         }
         self.end_wait(ms);
-        self.waits.push(Wait { what: what.to_owned(), from_ms: ms, to_ms: None, delay_ms });
+        self.waits.push(Wait { what: what.to_owned(), from_ms: ms, to_ms: None });
     }
 
     fn end_wait(&mut self, ms: f64) {

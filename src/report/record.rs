@@ -9,13 +9,16 @@ use serde::Deserialize;
 use crate::run::event::SCHEMA;
 use crate::run::{Event, EventKind, Reporter};
 
+/// Bytes of lines that are held back at most.
+const MOST_HELD: usize = 64 << 10;
+
 /// Writes each event as a line.
 ///
-/// A line is one `write`, at once: after a SIGKILL the kernel still has all of
-/// it. At some microseconds a line, buffering would buy nothing.
+/// Lines are written at once after the last event that waited: a SIGKILL takes
+/// those that are held back no sooner than those that still wait to be told.
 pub struct Record {
     file: File,
-    line: Vec<u8>,
+    lines: Vec<u8>,
 }
 
 impl Record {
@@ -24,17 +27,21 @@ impl Record {
     /// # Errors
     /// When the file cannot be created; the message names it.
     pub fn create(path: &Path) -> std::io::Result<Self> {
-        Ok(Self { file: File::create(path)?, line: Vec::new() })
+        Ok(Self { file: File::create(path)?, lines: Vec::new() })
     }
 }
 
 impl Reporter for Record {
     fn event(&mut self, event: &Event) -> anyhow::Result<()> {
-        self.line.clear();
-        serde_json::to_writer(&mut self.line, event)?;
-        self.line.push(b'\n');
-        self.file.write_all(&self.line)?;
-        Ok(())
+        serde_json::to_writer(&mut self.lines, event)?;
+        self.lines.push(b'\n');
+        if self.lines.len() < MOST_HELD { Ok(()) } else { self.flush() }
+    }
+
+    fn flush(&mut self) -> anyhow::Result<()> {
+        let written = self.file.write_all(&self.lines);
+        self.lines.clear();
+        Ok(written?)
     }
 }
 
@@ -125,6 +132,7 @@ mod tests {
         for event in events {
             record.event(event).unwrap();
         }
+        record.flush().unwrap();
         (dir, path)
     }
 
@@ -136,15 +144,21 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_on_disk_as_soon_as_its_event_was_told() {
+    fn lines_are_on_disk_as_soon_as_no_event_waits() {
         let events = sample::environment();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("events.jsonl");
         let mut record = Record::create(&path).unwrap();
         for (index, event) in events.iter().enumerate() {
             record.event(event).unwrap();
+            record.flush().unwrap();
             assert_eq!(read(&path).unwrap().len(), index + 1);
         }
+        let path = dir.path().join("many.jsonl");
+        let mut record = Record::create(&path).unwrap();
+        let lines = 2 * MOST_HELD / serde_json::to_vec(&events[0]).unwrap().len();
+        (0..lines).for_each(|_| record.event(&events[0]).unwrap());
+        assert!(read(&path).unwrap().len() > lines / 3, "no more is held back than that");
     }
 
     #[test]

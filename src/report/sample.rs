@@ -91,7 +91,7 @@ impl Sample {
     }
 
     pub(super) fn wait(&mut self, ms: f64, step: u64, what: &str) {
-        self.push(ms, EventKind::StepWaiting { step: StepId(step), what: what.to_owned(), delay_ms: None });
+        self.push(ms, EventKind::StepWaiting { step: StepId(step), what: what.to_owned() });
     }
 
     pub(super) fn write(&mut self, ms: f64, step: u64, line: &str) {

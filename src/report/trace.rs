@@ -20,7 +20,7 @@ use serde_json::{Map, Value, json};
 
 use super::critical_path::CriticalPath;
 use super::lanes::{Lanes, Span};
-use super::line::{clean, clip, label};
+use super::line::{clean, clip, duration, label};
 use super::model::{Model, Step};
 use crate::run::event::{Level, StepKind};
 use crate::run::{Event, EventKind, StepId};
@@ -196,7 +196,12 @@ fn args(step: &Step) -> Map<String, Value> {
         ("last_output", step.tail.back().map(|line| clean(line))),
     ];
     let told = told.into_iter().filter_map(|(name, value)| Some((name, value.filter(|v| !v.is_empty())?)));
-    told.map(|(name, value)| (name.to_owned(), value.into())).collect()
+    let told = told.map(|(name, value)| (name.to_owned(), value.into()));
+    let times = step.times.iter().map(|times| {
+        let parts = times.parts.iter().map(|part| format!("{} {}", part.name, duration(part.ms)));
+        (clean(&times.what), Vec::from_iter(parts).join(", ").into())
+    });
+    told.chain(times).collect()
 }
 
 /// Gives the slices their lanes, and names for these: the script's, and of the

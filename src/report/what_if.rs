@@ -5,7 +5,7 @@
 //! ends after its task, a group after its last branch; the script's own time in
 //! between stays.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::slice;
 
 use super::critical_path::CriticalPath;
@@ -95,13 +95,25 @@ fn cuts(model: &Model, step: &Step) -> Vec<Cut> {
     if &*step.primitive == "sleep" {
         cuts.push(cut(format!("without {}", label(step)), took_ms, false));
     }
-    for wait in &step.waits {
-        let waited = wait.to_ms.unwrap_or(model.end_of(step)) - wait.from_ms;
-        let Some(delay) = wait.delay_ms.filter(|delay| *delay > SHORT_DELAY_MS) else { continue };
-        let condition = format!("with {} at {}", wait.what, duration(SHORT_DELAY_MS));
-        cuts.push(cut(condition, (delay - SHORT_DELAY_MS).min(waited), false));
+    for (setting, gain_ms) in shorter_settings(step) {
+        let condition = format!("with {setting} at {} in {}", duration(SHORT_DELAY_MS), label(step));
+        cuts.push(cut(condition, gain_ms.min(took_ms), false));
     }
     cuts
+}
+
+/// Settings that the step waited out, and what a short one gains: as much as
+/// with the thing that gains least, for all of them were waited for.
+fn shorter_settings(step: &Step) -> BTreeMap<&str, f64> {
+    let mut gains = BTreeMap::<&str, f64>::new();
+    for part in step.times.iter().flat_map(|times| &times.parts) {
+        let Some(setting) = part.setting.as_ref().filter(|setting| setting.ms > SHORT_DELAY_MS) else {
+            continue;
+        };
+        let gain_ms = (setting.ms - SHORT_DELAY_MS).min(part.ms);
+        gains.entry(&setting.name).and_modify(|least| *least = least.min(gain_ms)).or_insert(gain_ms);
+    }
+    gains
 }
 
 /// A moment as it was, and as it would have been.
@@ -190,6 +202,7 @@ impl Lane {
 mod tests {
     use super::*;
     use crate::report::sample::{self, Sample};
+    use crate::run::event::{Setting, TimePart};
     use crate::run::{Event, EventKind};
     use StepKind::{Branch, Group, Primitive, Task};
 
@@ -260,8 +273,12 @@ mod tests {
         run.start(0.0, 1, 0, "", Primitive, "build_image shop");
         run.end(4000.0, 1);
         run.start(4000.0, 2, 0, "", Primitive, "wait_ready shop");
-        let what = "the first probe of shop".to_owned();
-        run.push(4000.0, EventKind::StepWaiting { step: StepId(2), what, delay_ms: Some(30_000.0) });
+        for (pod, ms) in [("pod shop-1", 30_500.0), ("pod shop-2", 24_000.0)] {
+            let setting = Some(Setting { name: "initialDelaySeconds".into(), ms: 30_000.0 });
+            let part = TimePart { name: "until the next probe".into(), ms, exact: true, setting };
+            let times = EventKind::StepTimes { step: StepId(2), what: pod.to_owned(), parts: vec![part] };
+            run.push(35_000.0, times);
+        }
         run.end(35_000.0, 2);
         run.start(35_000.0, 3, 0, "", Primitive, "sleep 5s");
         run.end(40_000.0, 3);
@@ -274,7 +291,7 @@ mod tests {
         assert_eq!(
             told,
             [
-                "with the first probe of shop at 1.00 s: 11.0 s",
+                "with initialDelaySeconds at 1.00 s in wait_ready shop: 16.0 s",
                 "without sleep 5s: 35.0 s",
                 "with build_image shop cached: 36.0 s"
             ]

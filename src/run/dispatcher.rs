@@ -9,8 +9,8 @@
 //!
 //! `emit` never waits for a reporter: a slow terminal cannot slow a step.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -28,6 +28,17 @@ pub trait Reporter: Send {
     /// then left out: a full disk must not take the environment down.
     fn event(&mut self, event: &Event) -> anyhow::Result<()>;
 
+    /// Called after the last event that waited: hands on what [`event`] held
+    /// back in order to write many at once.
+    ///
+    /// # Errors
+    /// As those of [`event`].
+    ///
+    /// [`event`]: Reporter::event
+    fn flush(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
     /// Called now and then while nothing happens, for spinners and clocks.
     fn tick(&mut self) {}
 
@@ -39,19 +50,29 @@ pub trait Reporter: Send {
 /// The sending end; cheap to clone, usable from any thread.
 #[derive(Clone)]
 pub struct Events {
-    inner: Arc<Mutex<Stamp>>,
+    queue: Arc<Queue>,
     began: Instant,
     secrets: Secrets,
 }
 
-struct Stamp {
+/// What the reporters have yet to be told.
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    more: Condvar,
+}
+
+struct Waiting {
+    /// Of the next event.
     seq: u64,
-    queue: Option<Sender<Item>>,
+    items: Vec<Item>,
+    /// Whether there is anybody to tell.
+    is_open: bool,
 }
 
 /// What reporters are told of.
 enum Item {
-    Event(Box<Event>),
+    Event(Event),
     /// To settle, and to say so.
     Settle(Sender<()>),
 }
@@ -70,25 +91,19 @@ impl Events {
     /// masked first.
     pub fn emit(&self, mut kind: EventKind) -> f64 {
         self.secrets.mask_event(&mut kind);
-        // Stamped and queued under one lock, so that `seq` and `ms` agree with
-        // the order in which reporters see the events.
-        let mut stamp = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let ms = self.began.elapsed().as_secs_f64() * 1000.0;
-        let event = Event { seq: stamp.seq, at: Timestamp::now(), ms, kind };
-        stamp.seq += 1;
-        if let Some(queue) = &stamp.queue {
-            let _ = queue.send(Item::Event(Box::new(event)));
-        }
-        ms
+        self.queue.push(|seq| {
+            let ms = self.began.elapsed().as_secs_f64() * 1000.0;
+            let event = Event { seq: *seq, at: Timestamp::now(), ms, kind };
+            *seq += 1;
+            (ms, Item::Event(event))
+        })
     }
 
     /// Waits until the reporters have shown all there is. They show nothing
     /// more until the next event.
     pub fn settle(&self) {
         let (done, settled) = channel();
-        if let Some(queue) = &self.inner.lock().unwrap_or_else(PoisonError::into_inner).queue {
-            let _ = queue.send(Item::Settle(done));
-        }
+        self.queue.push(|_| ((), Item::Settle(done)));
         // Without reporters there is nobody to wait for.
         let _ = settled.recv();
     }
@@ -104,10 +119,14 @@ impl Dispatcher {
     /// Starts the thread. `began` is the zero of every event's `ms`.
     #[must_use]
     pub fn start(began: Instant, secrets: Secrets, reporters: Vec<Box<dyn Reporter>>) -> Self {
-        let (queue, events) = channel();
-        let thread = std::thread::spawn(move || dispatch(&events, reporters));
-        let inner = Arc::new(Mutex::new(Stamp { seq: 0, queue: Some(queue) }));
-        Self { events: Events { inner, began, secrets }, thread }
+        let queue = Arc::new(Queue::default());
+        let events = Events { queue: queue.clone(), began, secrets };
+        let thread = std::thread::spawn(move || {
+            // Also when a reporter panics: nobody may wait for it then.
+            let queue = Closing(queue);
+            dispatch(&queue.0, reporters)
+        });
+        Self { events, thread }
     }
 
     /// A sending end.
@@ -120,30 +139,97 @@ impl Dispatcher {
     /// gives them back. Events emitted afterwards go nowhere.
     #[must_use]
     pub fn finish(self) -> Vec<Box<dyn Reporter>> {
-        self.events.inner.lock().unwrap_or_else(PoisonError::into_inner).queue = None;
+        self.events.queue.close();
         self.thread.join().unwrap_or_default()
     }
 }
 
-fn dispatch(queue: &Receiver<Item>, mut reporters: Vec<Box<dyn Reporter>>) -> Vec<Box<dyn Reporter>> {
-    use std::sync::mpsc::RecvTimeoutError::{Disconnected, Timeout};
-    loop {
-        match queue.recv_timeout(TICK) {
-            Ok(Item::Event(event)) => reporters.retain_mut(|reporter| match reporter.event(&event) {
-                Ok(()) => true,
-                Err(error) => {
-                    anstream::eprintln!("warning: a report of this run is incomplete: {error:#}");
-                    false
-                }
-            }),
-            Ok(Item::Settle(done)) => {
-                for reporter in &mut reporters {
-                    reporter.settle();
-                }
-                let _ = done.send(());
-            }
-            Err(Timeout) => reporters.iter_mut().for_each(|reporter| reporter.tick()),
-            Err(Disconnected) => return reporters,
+impl Queue {
+    /// Appends what `make` makes of the number of the next event.
+    fn push<T>(&self, make: impl FnOnce(&mut u64) -> (T, Item)) -> T {
+        let mut waiting = self.lock();
+        // Stamped and queued under one lock, so that `seq` and `ms` agree with
+        // the order in which reporters see the events.
+        let (made, item) = make(&mut waiting.seq);
+        let is_first = waiting.items.is_empty();
+        if waiting.is_open {
+            waiting.items.push(item);
         }
+        drop(waiting);
+        if is_first {
+            self.more.notify_one();
+        }
+        made
     }
+
+    /// All that waits, once there is something or [`TICK`] has passed; none
+    /// once it is closed and empty.
+    fn take(&self, into: &mut Vec<Item>) -> bool {
+        let is_idle = |waiting: &mut Waiting| waiting.items.is_empty() && waiting.is_open;
+        let waited = self.more.wait_timeout_while(self.lock(), TICK, is_idle);
+        let (mut waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(&mut waiting.items, into);
+        waiting.is_open || !into.is_empty()
+    }
+
+    fn close(&self) {
+        self.lock().is_open = false;
+        self.more.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Self { seq: 0, items: Vec::new(), is_open: true }
+    }
+}
+
+/// Closes the queue when it goes.
+struct Closing(Arc<Queue>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
+        self.0.lock().items.clear();
+    }
+}
+
+fn dispatch(queue: &Queue, mut reporters: Vec<Box<dyn Reporter>>) -> Vec<Box<dyn Reporter>> {
+    let mut items = Vec::new();
+    while queue.take(&mut items) {
+        if items.is_empty() {
+            reporters.iter_mut().for_each(|reporter| reporter.tick());
+            continue;
+        }
+        for item in items.drain(..) {
+            match item {
+                Item::Event(event) => tell(&mut reporters, |reporter| reporter.event(&event)),
+                Item::Settle(done) => {
+                    tell(&mut reporters, |reporter| reporter.flush());
+                    reporters.iter_mut().for_each(|reporter| reporter.settle());
+                    let _ = done.send(());
+                }
+            }
+        }
+        tell(&mut reporters, |reporter| reporter.flush());
+    }
+    reporters
+}
+
+/// Leaves out those that cannot do their work any more.
+fn tell(
+    reporters: &mut Vec<Box<dyn Reporter>>,
+    mut tell: impl FnMut(&mut Box<dyn Reporter>) -> anyhow::Result<()>,
+) {
+    reporters.retain_mut(|reporter| match tell(reporter) {
+        Ok(()) => true,
+        Err(error) => {
+            anstream::eprintln!("warning: a report of this run is incomplete: {error:#}");
+            false
+        }
+    });
 }

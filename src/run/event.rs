@@ -189,6 +189,18 @@ pub struct TimePart {
     pub ms: f64,
     /// Whether it was measured to the millisecond; else it is known to a second.
     pub exact: bool,
+    /// The setting that decides it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setting: Option<Setting>,
+}
+
+/// A setting that makes things take their time, however quick they are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Setting {
+    /// As people write it: `initialDelaySeconds`.
+    pub name: Arc<str>,
+    /// Its value, milliseconds.
+    pub ms: f64,
 }
 
 /// The kinds of event.
@@ -256,10 +268,6 @@ pub enum EventKind {
         step: StepId,
         /// The condition, as in "waiting for {what}".
         what: String,
-        /// Milliseconds that it takes however quick things are, such as the
-        /// initial delay of a probe.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        delay_ms: Option<f64>,
     },
     /// Where the time went of something that a step waited for.
     StepTimes {

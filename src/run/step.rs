@@ -1,7 +1,6 @@
 //! What running work tells about itself.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use super::dispatcher::Events;
 use super::event::{CacheUse, EventKind, Level, StepId, Stream, TimePart};
@@ -36,18 +35,8 @@ impl Step {
 
     /// Says what it is waiting for from now on, as in "waiting for {what}".
     pub fn waiting(&self, what: impl Into<String>) {
-        self.wait(what.into(), None);
-    }
-
-    /// As [`Step::waiting`], for what takes `delay` however quick things are:
-    /// reports tell how long the run would take with a shorter one.
-    pub fn waiting_out(&self, what: impl Into<String>, delay: Duration) {
-        self.wait(what.into(), Some(delay.as_secs_f64() * 1000.0));
-    }
-
-    fn wait(&self, what: String, delay_ms: Option<f64>) {
         if let Some(step) = self.id {
-            self.events.emit(EventKind::StepWaiting { step, what, delay_ms });
+            self.events.emit(EventKind::StepWaiting { step, what: what.into() });
         }
     }
 

@@ -15,7 +15,7 @@ use crate::report::summary::rounded;
 use crate::report::tested::Tested;
 use crate::report::usage::used;
 use crate::report::what_if::what_if;
-use crate::run::event::{CacheUse, Level, SourcePosition, StepKind, TestResults};
+use crate::run::event::{CacheUse, Level, SourcePosition, StepKind, TestResults, TimePart};
 use crate::run::{Event, EventKind, Outcome, StepId};
 
 /// Last lines of output of a step that failed. Others have the model's.
@@ -85,6 +85,9 @@ struct StepData<'m> {
     /// What was waited for, from when to when.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     waits: Vec<(&'m str, f64, f64)>,
+    /// Where the time went of what was waited for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    times: Vec<(&'m str, &'m [TimePart])>,
     /// The last lines of `lines`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     output: Vec<String>,
@@ -197,6 +200,7 @@ impl<'m> StepData<'m> {
                 .iter()
                 .map(|wait| (&*wait.what, rounded(wait.from_ms), waited_until(wait.to_ms)))
                 .collect(),
+            times: step.times.iter().map(|times| (&*times.what, &*times.parts)).collect(),
             output: match output {
                 Some(lines) => lines.iter().map(|line| shown(line)).collect(),
                 None => step.tail.iter().map(|line| shown(line)).collect(),

@@ -29,7 +29,7 @@ class Details {
       this.breadcrumbs(step),
       el("h2", { tabindex: "-1" }, sign(step), " ", el("span", {}, label(step))),
       this.facts(step),
-      ...[this.error(step), this.source(step), this.waits(step), this.output(step)].filter(Boolean),
+      ...[this.error(step), this.source(step), this.waits(step), ...this.times(step), this.output(step)].filter(Boolean),
     );
     this.panel.scrollTop = 0;
   }
@@ -103,6 +103,19 @@ class Details {
     const wait = ([what, from, to]) =>
       el("li", {}, el("span", {}, what), el("span", { class: "number" }, duration(to - from)));
     return section("Waited for", el("ul", { class: "waits" }, step.waits.map(wait)));
+  }
+
+  times(step) {
+    const part = ({ name, ms, exact, setting }) =>
+      el(
+        "li",
+        {},
+        el("span", {}, setting ? `${name} (${setting.name} ${setting.ms / 1000})` : name),
+        el("span", { class: "number" }, exact ? duration(ms) : `about ${Math.round(ms / 1000)} s`),
+      );
+    return (step.times ?? []).map(([what, parts]) =>
+      section(`Where the time went: ${what}`, el("ul", { class: "waits" }, parts.map(part))),
+    );
   }
 
   output(step) {

@@ -16,7 +16,7 @@ use kube::ResourceExt;
 
 use super::told::Told;
 use crate::run::duration::{parse, show};
-use crate::run::event::TimePart;
+use crate::run::event::{Setting, TimePart};
 
 /// The name of the part that the settings of a probe decide.
 const PROBING: &str = "until the next probe";
@@ -59,8 +59,10 @@ pub struct PodTimes {
     pub probing: Option<Length>,
     /// From there until the whole workload was known to be ready.
     pub noticing: Option<Length>,
-    /// The settings that decide `probing`: `initialDelaySeconds 5, periodSeconds 10`.
+    /// The settings of its readiness probe: `initialDelaySeconds 5, periodSeconds 10`.
     pub probe: Option<String>,
+    /// The one of them that decides `probing`.
+    pub setting: Option<Setting>,
 }
 
 impl PodTimes {
@@ -84,6 +86,7 @@ impl PodTimes {
             name: name.into(),
             ms: length.took.as_secs_f64() * 1000.0,
             exact: length.is_exact,
+            setting: self.setting.clone().filter(|_| name == PROBING),
         };
         self.parts().into_iter().map(part).collect()
     }
@@ -218,6 +221,7 @@ impl Clock {
             probing: probe.and_then(|_| between(not_ready, self.ready)),
             noticing: self.ready.map(|ready| ready.until(now)),
             probe: probe.map(settings),
+            setting: probe.map(|probe| decisive(probe, self.refused.is_some())),
         }
     }
 }
@@ -225,6 +229,16 @@ impl Clock {
 fn settings(probe: &Probe) -> String {
     let delay = probe.initial_delay_seconds.unwrap_or(0);
     format!("initialDelaySeconds {delay}, periodSeconds {}", probe.period_seconds.unwrap_or(10))
+}
+
+/// The setting that the time until the next probe comes from: before the first
+/// one the delay, after one that failed the period.
+fn decisive(probe: &Probe, has_failed: bool) -> Setting {
+    let (name, seconds) = match probe.initial_delay_seconds {
+        Some(delay) if !has_failed => ("initialDelaySeconds", delay),
+        _ => ("periodSeconds", probe.period_seconds.unwrap_or(10)),
+    };
+    Setting { name: name.into(), ms: f64::from(seconds) * 1000.0 }
 }
 
 /// Since when a condition is true; none while it is not.

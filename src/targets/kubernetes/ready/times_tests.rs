@@ -80,3 +80,20 @@ fn what_is_watched_is_told_to_the_millisecond() {
     assert!(told.starts_with("pod web-1 ready: scheduling "), "{told}");
     assert!(told.contains(" (initialDelaySeconds 5, periodSeconds 10), noticing "), "{told}");
 }
+
+#[test]
+fn the_setting_that_decides_is_told_with_its_part() {
+    let probe =
+        || Some(json!({"exec": {"command": ["true"]}, "initialDelaySeconds": 30, "periodSeconds": 7}));
+    let setting = |events: &[Arc<Event>]| {
+        let mut clocks = Clocks::default();
+        let ready = pod(&[("PodScheduled", "00"), ("Ready", "40")], Some("04"), probe());
+        clocks.note(&ready, events);
+        let parts = clocks.times(&[Arc::new(ready)]).remove(0).event_parts();
+        assert!(parts.iter().all(|part| part.setting.is_some() == (&*part.name == PROBING)), "{parts:?}");
+        parts.into_iter().find_map(|part| part.setting).map(|setting| (setting.name.to_string(), setting.ms))
+    };
+    assert_eq!(setting(&[]), Some(("initialDelaySeconds".to_owned(), 30_000.0)));
+    let failed = event("Unhealthy", "Readiness probe failed: no", "35");
+    assert_eq!(setting(&[failed]), Some(("periodSeconds".to_owned(), 7_000.0)));
+}
