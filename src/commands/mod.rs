@@ -1,6 +1,7 @@
 //! The subcommands, a file each.
 
 mod bench;
+mod cache;
 mod check;
 mod clear;
 mod doc;
@@ -64,6 +65,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Test(args) => test::test(&args),
         Command::Bench(args) => bench::bench(&args),
+        Command::Cache(args) => cache::cache(&args),
         Command::Plan(args) => plan::plan_run(&args),
         Command::Repl(args) => repl::repl(&args),
         Command::Down(args) => down::down(&args),
