@@ -19,7 +19,10 @@ const LAYERS: [(&str, &[&str]); 7] = [
 /// Outside crates and the one place that may use them.
 const HOMES: &[(&str, &str)] = &[
     ("rhai::", "src/script src/primitives src/commands/session.rs src/lib.rs"),
-    ("tokio_postgres::", "src/migrate src/targets src/primitives/database.rs"),
+    (
+        "tokio_postgres::",
+        "src/migrate src/targets src/primitives/database.rs src/primitives/migrating.rs src/primitives/reset.rs",
+    ),
     ("clap::", "src/cli.rs src/cli src/commands/mod.rs src/commands/shell.rs"),
     ("miette::", "src/script/diagnostic.rs src/script/render.rs"),
     ("reqwest::", "src/targets/http.rs src/primitives/web.rs"),
@@ -110,6 +113,26 @@ fn the_readme_lists_the_primitives() {
         .unwrap();
     let generated = String::from_utf8(generated.stdout).unwrap();
     assert!(readme.contains(&generated), "put this into README.md:\n{generated}");
+}
+
+#[test]
+fn what_the_readme_says_of_accidents_is_tested() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let section = readme.split("## What happens when\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| ")).skip(1);
+    let mut count = 0;
+    for row in rows {
+        let tests = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        let mut file = "";
+        for name in tests.split('`').skip(1).step_by(2).filter(|name| *name != "make test-kill") {
+            let (before, test) = name.rsplit_once("::").unwrap_or((file, name));
+            file = before;
+            let text = std::fs::read_to_string(root().join(format!("tests/{file}.rs"))).unwrap();
+            assert!(text.contains(&format!("#[test]\nfn {test}(")), "there is no test {file}::{test}");
+            count += 1;
+        }
+    }
+    assert!(count > 20, "{count}");
 }
 
 #[test]

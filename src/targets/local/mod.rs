@@ -4,8 +4,10 @@
 //! supervisor, in a directory of its own below the run's scratch directory.
 
 mod adopt;
+pub mod cache;
 mod home;
 mod image;
+mod origin;
 mod postgres;
 mod ready;
 mod redis;
@@ -14,7 +16,7 @@ mod service;
 mod shared_memory;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
@@ -33,6 +35,8 @@ use crate::supervise::Lease;
 pub struct Local {
     run: Belongings,
     deployed: Deployed,
+    /// What is known of databases, and how their servers are reached.
+    databases: Mutex<Vec<(Arc<cache::Provenance>, tokio_postgres::Config)>>,
 }
 
 impl Local {
@@ -40,7 +44,11 @@ impl Local {
     #[must_use]
     pub fn new(run: Belongings) -> Self {
         let deployed = Deployed::new(run.supervisor.clone());
-        Self { run, deployed }
+        Self { run, deployed, databases: Mutex::default() }
+    }
+
+    fn databases(&self) -> MutexGuard<'_, Vec<(Arc<cache::Provenance>, tokio_postgres::Config)>> {
+        self.databases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -104,7 +112,7 @@ impl Target for Local {
     ) -> Result<Postgres, Failure> {
         no_manifest(request.manifest.as_ref())?;
         let name = request.name.clone();
-        self.deploy(cluster, &name, self.start_postgres(step, request)).await
+        self.deploy(cluster, &name, Box::pin(self.start_postgres(step, request))).await
     }
 
     async fn deploy_redis(
@@ -155,6 +163,10 @@ impl Target for Local {
 
     async fn adopt(&self, kept: &Kept) -> Result<Arc<dyn Workload>, Failure> {
         self.open(kept).await
+    }
+
+    async fn keep(&self) -> Result<bool, Failure> {
+        self.keep_databases().await
     }
 
     async fn teardown(&self) -> Result<(), Failure> {
