@@ -1,7 +1,7 @@
 //! `recipe gc`: clears what dead runs have left, and nothing else. The start of
 //! every run does the same in passing.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::clear::clear_machine;
 use super::environment::{Standing, standing, take_down};
@@ -22,8 +22,12 @@ pub(super) fn gc(args: &GcArgs) -> Done {
         return Ok(exit::DONE);
     }
     if args.dry_run {
-        dead.iter().for_each(Dead::describe);
-        orphans.iter().for_each(|scratch| describe_orphan(scratch));
+        for dead in &dead {
+            dead.describe();
+        }
+        for scratch in &orphans {
+            describe_orphan(scratch);
+        }
         anstream::eprintln!("nothing was removed: that takes `recipe gc` without --dry-run");
         return Ok(exit::DONE);
     }
@@ -36,7 +40,9 @@ pub(super) fn gc(args: &GcArgs) -> Done {
             failures.extend(remove_orphan(&scratch).await.err());
         }
         let code = if failures.is_empty() { exit::DONE } else { exit::FAILED };
-        failures.into_iter().for_each(|failure| terminal::show(&failure.into()));
+        for failure in failures {
+            terminal::show(&failure.into());
+        }
         Ok(code)
     })
 }
@@ -133,7 +139,7 @@ fn describe_orphan(scratch: &Path) {
     }
 }
 
-async fn remove_orphan(scratch: &PathBuf) -> Result<(), Failure> {
+async fn remove_orphan(scratch: &Path) -> Result<(), Failure> {
     clear_machine(Vec::new(), scratch).await?;
     anstream::eprintln!("{}: the records of its run are gone, and who made it; cleared", scratch.display());
     Ok(())

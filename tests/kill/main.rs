@@ -23,7 +23,7 @@ use plan::{Blow, Plan, SCENARIOS, Victim};
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Rounds that run side by side.
-const WIDTH: usize = 4;
+const WIDTH: usize = 6;
 
 #[test]
 #[ignore = "make test-kill runs it: hundreds of environments are set up and killed"]
@@ -62,7 +62,9 @@ fn nothing_is_left() {
         if !leaked.is_empty() {
             failures.push(format!("SEED={seed} ROUND={wave:?}: shared memory was left: {leaked:?}"));
         }
-        failures.iter().for_each(|failure| println!("{failure}"));
+        for failure in &failures {
+            println!("{failure}");
+        }
         assert!(failures.is_empty(), "{failures:#?}");
     }
     println!(
