@@ -82,7 +82,7 @@ impl Plan {
             _ => Blow::InterruptTwice(Duration::from_millis(random.below(40) as u64)),
         };
         // Rounds side by side take longer than one alone.
-        let after = lengths[scenario].mul_f64(1.3 * random.below(1000) as f64 / 1000.0);
+        let after = lengths[scenario] * u32::try_from(random.below(1300)).unwrap() / 1000;
         Self { scenario: &SCENARIOS[scenario], victim, blow, after }
     }
 }
