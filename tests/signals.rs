@@ -34,15 +34,20 @@ fn during_initdb() {
 
 #[test]
 fn initdb_that_is_stopped_leaks_no_shared_memory() {
-    leaks_no_shared_memory(Signal::SIGINT);
+    leaks_no_shared_memory(&[Signal::SIGINT]);
+}
+
+#[test]
+fn initdb_that_is_killed_by_a_second_signal_leaks_no_shared_memory() {
+    leaks_no_shared_memory(&[Signal::SIGINT, Signal::SIGTERM]);
 }
 
 #[test]
 fn initdb_whose_run_is_killed_leaks_no_shared_memory() {
-    leaks_no_shared_memory(Signal::SIGKILL);
+    leaks_no_shared_memory(&[Signal::SIGKILL]);
 }
 
-fn leaks_no_shared_memory(signal: Signal) {
+fn leaks_no_shared_memory(signals: &[Signal]) {
     let sandbox = Sandbox::with(POSTGRES);
     let mut live = sandbox.start(&["--rm"]);
     let data = sandbox.scratch().join(format!("recipe-{}/postgres/data", live.run_id()));
@@ -55,7 +60,11 @@ fn leaks_no_shared_memory(signal: Signal) {
     live.says("creating configuration files");
     eventually("the bootstrap server has shared memory", || segment().is_some());
     let segment = segment();
-    live.signal(signal);
+    live.signal(signals[0]);
+    for signal in &signals[1..] {
+        live.kind("cancel_began");
+        live.signal(*signal);
+    }
     live.end();
     eventually("nothing is left", || is_empty(&sandbox));
     let segments = std::process::Command::new("ipcs").arg("-m").output().unwrap();
@@ -272,6 +281,6 @@ fn a_test_command_whose_recipe_is_killed_at_once_goes_with_its_daemons() {
     let test = format!("echo $$ > test; {DAEMON}; kill -9 $PPID; sleep 600");
     sandbox.recipe(["test", "recipe.rhai", "--", "sh", "-c", &test]).exits(128 + 9);
     let test = std::fs::read_to_string(sandbox.path().join("test")).unwrap().trim().parse().unwrap();
-    eventually("both are gone", || !runs(daemon(&sandbox)) && !runs(test) && is_empty(&sandbox));
-    sandbox.assert_nothing_left();
+    let is_gone = || !runs(daemon(&sandbox)) && !runs(test) && is_empty(&sandbox);
+    eventually("all is gone", || is_gone() && sandbox.processes().is_empty());
 }
