@@ -180,7 +180,7 @@ fn gc_clears_scratch_directories_whose_records_are_gone() {
     assert!(scratch.exists());
     sandbox.recipe(["gc"]).success().says(&[&told]).never_says(&others);
     assert!(!scratch.exists() && left.iter().all(|other| other.exists()));
-    for other in left {
+    for other in &left {
         std::fs::remove_dir_all(other).unwrap();
     }
     sandbox.assert_nothing_left();
