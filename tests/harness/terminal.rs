@@ -31,9 +31,13 @@ pub struct Terminal {
 impl Sandbox {
     /// Starts `recipe ARGS` on a terminal.
     pub fn terminal(&self, args: &[&str]) -> Terminal {
+        self.on_terminal(&self.command(args))
+    }
+
+    /// Starts any command on a terminal.
+    pub fn on_terminal(&self, plain: &Command) -> Terminal {
         let size = Winsize { ws_row: 40, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(Some(&size), None).unwrap();
-        let plain = self.command(args);
         // The signals that keys send go to whom the terminal belongs to.
         let mut command = Command::new("setsid");
         command.args(["--ctty", "--wait"]).arg(plain.get_program()).args(plain.get_args());
