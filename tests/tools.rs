@@ -80,17 +80,13 @@ fn completes_in(shell: &str, args: &[&str], start: &str) {
     let recipe = env!("CARGO_BIN_EXE_recipe");
     let start = start.replace("RECIPE", recipe) + "\nPS1='ready> '\n";
     let sandbox = Sandbox::with("param(\"size\", 1);").file(".zshrc", &start).file("bashrc", &start);
-    let mut command = sandbox.command(args);
-    let (settings, state) = (sandbox.path(), sandbox.path().join("state"));
-    command.env("ZDOTDIR", settings).env("HOME", settings).env("RECIPE_STATE_DIR", state);
     let mut plain = Command::new(shell);
     plain.args(args);
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => plain.env(name, value),
-            None => plain.env_remove(name),
-        };
+    let recipe = sandbox.command([""; 0]);
+    for (name, value) in recipe.get_envs().filter_map(|(name, value)| Some((name, value?))) {
+        plain.env(name, value);
     }
+    plain.env("ZDOTDIR", sandbox.path()).env("HOME", sandbox.path());
     let mut terminal = sandbox.on_terminal(&plain);
     for (typed, rest) in [("doc deploy_r", "edis"), ("run recipe.rhai --set si", "ze="), ("rep", "repl")] {
         terminal.says("ready> ");

@@ -302,6 +302,18 @@ impl Host {
         self.on_exit.lock().unwrap_or_else(PoisonError::into_inner).push(hook);
     }
 
+    /// Whether the script calls a function of this name anywhere.
+    #[must_use]
+    pub fn calls(&self, name: &str) -> bool {
+        self.sources.calls(name)
+    }
+
+    /// Whether it may do so yet: what is typed entry by entry may.
+    #[must_use]
+    pub fn may_call(&self, name: &str) -> bool {
+        self.calls(name) || !self.sources.trees().iter().any(|(key, _)| *key == self.main)
+    }
+
     /// The variables of the script as it ended.
     #[must_use]
     pub fn variables(&self) -> Vec<(String, Dynamic)> {
