@@ -88,13 +88,10 @@ fn completes_in(shell: &str, args: &[&str], start: &str) {
     }
     plain.env("ZDOTDIR", sandbox.path()).env("HOME", sandbox.path());
     let mut terminal = sandbox.on_terminal(&plain);
-    for (typed, rest) in [("doc deploy_r", "edis"), ("run recipe.rhai --set si", "ze="), ("rep", "repl")] {
+    for (typed, rest) in [("doc deploy_r", "edis"), ("run recipe.rhai --set si", "ze="), ("comp", "letions")]
+    {
         terminal.says("ready> ");
         terminal.keys(&format!("recipe {typed}\t"));
-        if rest == "repl" {
-            // There are two: the shell lists them.
-            terminal.keys("\t");
-        }
         terminal.says(rest);
         // Leaves the line.
         terminal.keys("\x03");
