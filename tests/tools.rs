@@ -93,8 +93,8 @@ fn completes_in(shell: &str, args: &[&str], start: &str) {
         terminal.says("ready> ");
         terminal.keys(&format!("recipe {typed}\t"));
         terminal.says(rest);
-        // Leaves the line.
-        terminal.keys("\x03");
+        // Clears the line. A Ctrl-C might still meet the completion, and be lost with it.
+        terminal.keys("\x15\r");
     }
     terminal.says("ready> ");
     terminal.enter("exit 0");
