@@ -68,14 +68,15 @@ struct Scratch(PathBuf);
 impl Scratch {
     fn create(key: &str) -> Result<Self, Failure> {
         let path = scratch::path(&format!("verify-{}-{}", std::process::id(), &key[..8]));
-        scratch::create(&path)?;
+        // No run has records of it.
+        scratch::create(&path, &path)?;
         Ok(Self(path))
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What is left is in memory, and gone with the machine.
+        // What is left is for `recipe gc`.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
