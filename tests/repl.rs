@@ -234,7 +234,7 @@ fn a_failed_run_is_attached_to_and_resumed() {
     let output = piped(
         &sandbox,
         &["--attach", &run],
-        "sql(env.db, \"SELECT n FROM t\")[0].n\nlogs(env.cache).len() > 0\n:resume\nwrite_file(\"go\", \"\");\n:resume\n",
+        "sql(env.db, \"SELECT n FROM t\")[0].n\nlogs(env.cache).len() > 0\nresume()\nwrite_file(\"go\", \"\");\n:resume\n",
     )
     .exits(1)
     .says(&["is kept; handles: cluster, env", "the command ended with exit code 1", "is up:"]);
@@ -244,6 +244,21 @@ fn a_failed_run_is_attached_to_and_resumed() {
     assert_eq!(serde_json::from_str::<serde_json::Value>(&outputs).unwrap()["n"], 1);
     sandbox.recipe(["down", &run]).success();
     sandbox.assert_nothing_left();
+}
+
+#[test]
+fn a_misspelt_variable_is_told_where_a_function_is_defined() {
+    let sandbox = Sandbox::new();
+    let text = "let port = 1;\nfn sum(items) { let total = 0; for (item, i) in items { totl += item + i; } total + port }\n\
+                fn fine(a) { let n = 1; try { a = a.map(|b| b + n); } catch (e) { throw e; } a }\nfine([1]).len()\n";
+    let output = piped(&sandbox, &[], text).success().says(&[
+        "unknown variable `totl` in `sum`",
+        "did you mean `total`?",
+        "unknown variable `port` in `sum`",
+        "give it the variable as one",
+    ]);
+    assert!(!output.stderr.contains("`fine`"), "{}", output.stderr);
+    assert_eq!(output.stdout, "1\n", "{}", output.stderr);
 }
 
 #[test]

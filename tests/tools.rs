@@ -65,6 +65,83 @@ fn shells_complete_commands_recipes_parameters_and_runs() {
     }
 }
 
+/// Whether a shell is there. CI installs all of them.
+fn has(shell: &str) -> bool {
+    let found = Command::new(shell).arg("--version").output().is_ok();
+    assert!(found || std::env::var_os("CI").is_none(), "{shell} is missing; .ci/setup tests installs it");
+    if !found {
+        eprintln!("SKIPPED: {shell} is not installed; .ci/setup tests installs it");
+    }
+    found
+}
+
+/// Types in a shell and presses Tab, until it has written the rest of the words.
+fn completes_in(shell: &str, args: &[&str], start: &str) {
+    let recipe = env!("CARGO_BIN_EXE_recipe");
+    let start = start.replace("RECIPE", recipe) + "\nPS1='ready> '\n";
+    let sandbox = Sandbox::with("param(\"size\", 1);").file(".zshrc", &start).file("bashrc", &start);
+    let mut plain = Command::new(shell);
+    plain.args(args);
+    let recipe = sandbox.command([""; 0]);
+    for (name, value) in recipe.get_envs().filter_map(|(name, value)| Some((name, value?))) {
+        plain.env(name, value);
+    }
+    plain.env("ZDOTDIR", sandbox.path()).env("HOME", sandbox.path());
+    let mut terminal = sandbox.on_terminal(&plain);
+    for (typed, rest) in [("doc deploy_r", "edis"), ("run recipe.rhai --set si", "ze="), ("comp", "letions")]
+    {
+        terminal.says("ready> ");
+        terminal.keys(&format!("recipe {typed}\t"));
+        terminal.says(rest);
+        // Clears the line. A Ctrl-C might still meet the completion, and be lost with it.
+        terminal.keys("\x15\r");
+    }
+    terminal.says("ready> ");
+    terminal.enter("exit 0");
+    assert_eq!(terminal.end(), 0);
+}
+
+#[test]
+fn bash_completes_on_a_terminal() {
+    if has("bash") {
+        completes_in("bash", &["--rcfile", "bashrc", "-i"], "source <(RECIPE completions bash)");
+    }
+}
+
+#[test]
+fn zsh_completes_on_a_terminal() {
+    if has("zsh") {
+        completes_in(
+            "zsh",
+            &["-i"],
+            "autoload -U compinit; compinit -u -D; source <(RECIPE completions zsh)",
+        );
+    }
+}
+
+#[test]
+fn fish_completes() {
+    if !has("fish") {
+        return;
+    }
+    let sandbox = Sandbox::with("param(\"size\", 1);");
+    let recipe = env!("CARGO_BIN_EXE_recipe");
+    for (typed, whole) in
+        [("doc deploy_r", "deploy_redis"), ("run recipe.rhai --set si", "size="), ("rep", "repl")]
+    {
+        let asked = format!("{recipe} completions fish | source; complete -C 'recipe {typed}'");
+        let output = Command::new("fish")
+            .args(["--no-config", "-c", &asked])
+            .current_dir(sandbox.path())
+            .env("HOME", sandbox.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let found = said.lines().any(|line| line.split('\t').next() == Some(whole));
+        assert!(output.status.success() && found, "{typed}: {output:?}");
+    }
+}
+
 #[test]
 fn the_manual_has_a_page_for_each_command() {
     let sandbox = Sandbox::new();
@@ -178,6 +255,61 @@ fn doctor_says_what_is_there_and_how_to_get_what_is_not() {
     let kube = kube.env("KUBECONFIG", path);
     let output = kube.recipe(["doctor", "--target", "kube"]).success();
     assert!(output.stdout.contains("kube:staging"), "{}", output.stdout);
+}
+
+/// A machine with a package manager that writes down what it is asked for, and
+/// brings a server.
+fn with_apt() -> Sandbox {
+    let sandbox = Sandbox::new()
+        .file("bin/apt-get", "#!/bin/sh\necho \"$@\" >> asked\ncp server bin/redis-server\n")
+        .file("bin/sudo", "#!/bin/sh\nexec \"$@\"\n")
+        .file("server", "#!/bin/sh\necho Redis server v=7.0.15\n")
+        .file("bin/postgres", "#!/bin/sh\necho 'postgres (PostgreSQL) 16.4'\n")
+        .file("bin/initdb", "");
+    let bin = sandbox.path().join("bin");
+    for file in ["bin/apt-get", "bin/sudo", "server", "bin/postgres"] {
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(sandbox.path().join(file), executable).unwrap();
+    }
+    for program in ["sh", "cp", "setsid"] {
+        let found = std::env::split_paths(&std::env::var_os("PATH").unwrap())
+            .map(|folder| folder.join(program))
+            .find(|file| file.is_file());
+        std::os::unix::fs::symlink(found.unwrap(), bin.join(program)).unwrap();
+    }
+    let redis = bin.join("redis-server");
+    sandbox.env("PATH", &bin).env("RECIPE_PG_BIN", &bin).env("RECIPE_REDIS_SERVER", redis)
+}
+
+#[test]
+fn doctor_installs_what_it_is_told_to() {
+    let sandbox = with_apt();
+    let asked = || std::fs::read_to_string(sandbox.path().join("asked")).unwrap_or_default();
+    let fix = ["doctor", "--target", "local", "--fix"];
+
+    let mut terminal = sandbox.terminal(&fix);
+    terminal.says("apt-get install -y redis-server`? [y/N]");
+    terminal.enter("n");
+    terminal.says("✗ Redis");
+    assert_eq!(terminal.end(), 3);
+    assert_eq!(asked(), "");
+
+    let mut terminal = sandbox.terminal(&fix);
+    terminal.says("[y/N]");
+    terminal.enter("y");
+    terminal.says("✓ Redis");
+    assert_eq!(terminal.end(), 0);
+    assert_eq!(asked(), "install -y redis-server\n");
+    sandbox.recipe(fix).success();
+    assert_eq!(asked(), "install -y redis-server\n", "nothing is missing");
+}
+
+#[test]
+fn doctor_says_which_command_has_failed() {
+    let sandbox = with_apt();
+    std::fs::write(sandbox.path().join("bin/apt-get"), "#!/bin/sh\necho no network >&2\nexit 100\n").unwrap();
+    let output = sandbox.recipe(["doctor", "--target", "local", "--fix", "--yes"]);
+    output.exits(1).says(&["no network", "apt-get install -y redis-server` failed"]);
 }
 
 /// The example lies beside the binary, where cargo has put it with all tests.

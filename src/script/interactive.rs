@@ -23,6 +23,8 @@ use crate::run::Failure;
 pub struct Answer {
     /// Its value as text; none where it has none.
     pub value: Option<String>,
+    /// What is hardly meant in it.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// What went wrong with an entry.
@@ -145,6 +147,8 @@ impl Interactive {
         if let Some(problem) = problems.into_iter().next() {
             return Err(Box::new(problem));
         }
+        let names: Vec<_> = self.values().into_iter().map(|(name, _)| name).collect();
+        let warnings = check::unbound::warnings(&self.host.sources, (&key, &ast), &names);
         self.functions = self.functions.merge(&ast.clone_functions_only());
         self.global.lib = std::iter::once(self.functions.shared_lib().clone()).collect();
         self.global.source = Some(key.as_str().into());
@@ -175,7 +179,7 @@ impl Interactive {
                     self.kept.push(terminated(&self.host.engine, text));
                 }
                 let value = (!value.is_unit()).then(|| show(&value, self.host.table.name_of));
-                Ok(Answer { value })
+                Ok(Answer { value, warnings })
             }
             Err(error) => Err(Box::new(Diagnostic::of(&error, &self.host, &key))),
         }

@@ -33,6 +33,12 @@ pub(super) fn parse_error(kind: &ParseErrorType, text: &str) -> (String, Option<
         P::BadInput(LexError::UnterminatedString) => {
             ("the text has no closing quote".to_owned(), "a text of several lines stands in backticks")
         }
+        P::MissingToken(token, _) if token == "," => {
+            (fragment(&kind.to_string()), "put a comma here, or close the bracket before it")
+        }
+        P::MissingToken(token, _) if token == ";" => {
+            (fragment(&kind.to_string()), "a statement ends with a semicolon")
+        }
         other => return (fragment(&other.to_string()), None),
     };
     (message, Some(hint.to_owned()))

@@ -45,7 +45,8 @@ impl Sandbox {
         self.on_terminal(&shell)
     }
 
-    fn on_terminal(&self, plain: &Command) -> Terminal {
+    /// Starts any command on a terminal.
+    pub fn on_terminal(&self, plain: &Command) -> Terminal {
         let size = Winsize { ws_row: 40, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(Some(&size), None).unwrap();
         // The signals that keys send go to whom the terminal belongs to.

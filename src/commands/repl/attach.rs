@@ -47,7 +47,10 @@ impl Room<'_> {
         let (id, state) = (&folder.id, self.run.stage.facts.state.name());
         anstream::eprintln!("  {id} is {state}; handles: {}", bound.join(", "));
         if self.run.stage.facts.state == State::Kept {
-            anstream::eprintln!("  `:resume` goes on with {} where it failed", self.run.stage.facts.recipe);
+            anstream::eprintln!(
+                "  `resume()` or `:resume` goes on with {} where it failed",
+                self.run.stage.facts.recipe
+            );
         }
     }
 

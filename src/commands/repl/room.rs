@@ -111,6 +111,10 @@ impl<'a> Room<'a> {
         match text.strip_prefix(':') {
             _ if text.is_empty() => Ok(Stay::Here),
             Some(command) => self.command(command.trim()).await,
+            // As a call it stands where the recipe would go on.
+            None if self.run.attached && text.trim_end_matches(';') == "resume()" => {
+                self.resume().await.map(|()| Stay::Here)
+            }
             None => self.enter(text.to_owned(), None).await.map(|()| Stay::Here),
         }
     }
@@ -125,6 +129,7 @@ impl<'a> Room<'a> {
         let answer = answer.map_err(|_| Failure::new(Kind::Bug, "the script's thread has vanished"))?;
         match answer {
             Ok(answer) => {
+                answer.warnings.iter().for_each(terminal::show);
                 let value = answer.value.map(|value| self.masked(&value) + "\n");
                 Ok(terminal::print(&value.unwrap_or_default())?)
             }

@@ -7,9 +7,11 @@ mod branches;
 pub(super) mod calls;
 mod closures;
 mod effects;
+mod mend;
 mod results;
 mod site;
 mod text;
+pub(super) mod unbound;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -62,7 +64,7 @@ impl Finding {
 /// All problems of the recipe at `path` and its modules: also of files beside
 /// one that does not compile.
 pub(super) fn recipe(engine: &Engine, sources: &Sources, table: Table, path: &Path) -> Vec<Diagnostic> {
-    let mut problems = text::problems(engine, sources, path);
+    let mut problems = text::problems(engine, sources, table, path);
     problems.extend(compiled(engine, sources, table, &super::workspace_of(path)));
     problems
 }
