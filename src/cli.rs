@@ -124,6 +124,10 @@ pub struct UpArgs {
     /// Take the environment down at the end
     #[arg(long)]
     pub rm: bool,
+    /// Change the environment of this recipe, target and parameters that is up, and only what differs;
+    /// without one set it up
+    #[arg(long, conflicts_with_all = ["rm", "no_cache"])]
+    pub reuse: bool,
 }
 
 /// A run, whatever it is for.

@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::clear::clear;
+use super::reuse::{self, Reuse};
 use super::stage::{PATIENCE, Setting, Stage};
 use super::stop::Stop;
 use super::test;
@@ -25,7 +26,7 @@ use crate::cli::{Keep, RunArgs, TestArgs};
 use crate::report::{Model, ProgressMode, Record, SharedModel, Stream, Verbosity, progress};
 use crate::run::child::Children;
 use crate::run::duration::show;
-use crate::run::event::{CancelReason, EventKind, SCHEMA};
+use crate::run::event::{CancelReason, EventKind, Level, SCHEMA};
 use crate::run::folder::{Facts, State};
 use crate::run::{Dispatcher, Events, Failure, Kind, Outcome, Reporter, RunFolder, Secrets, machine};
 use crate::script::{Diagnostic, Program};
@@ -54,6 +55,8 @@ pub(super) struct Session<'a> {
     pub params: BTreeMap<String, Value>,
     pub program: Arc<Program>,
     pub runtime: Handle,
+    /// The environment to change instead of a new one, with `--reuse`.
+    pub reuse: Option<Reuse>,
 }
 
 /// A run that is over.
@@ -74,6 +77,8 @@ pub(super) struct Ended {
     pub left: Vec<Diagnostic>,
     /// Whether the environment is still up.
     pub up: bool,
+    /// Whether it was up before.
+    pub reused: bool,
     /// Milliseconds of the set-up.
     wall_ms: f64,
     /// Milliseconds of the teardown.
@@ -82,8 +87,14 @@ pub(super) struct Ended {
 
 impl Session<'_> {
     pub(super) async fn run(mut self) -> Result<Ended, Failure> {
-        let folder = RunFolder::create(&self.args.recipe)?;
-        let facts = self.setting().facts(&folder)?;
+        let (folder, facts) = match self.found() {
+            Some((folder, found)) => (folder.clone(), reuse::begin(folder, found)?),
+            None => {
+                let folder = RunFolder::create(&self.args.recipe)?;
+                let facts = self.setting().facts(&folder)?;
+                (folder, facts)
+            }
+        };
         let (secrets, model) = (Secrets::default(), SharedModel::default());
         let mut reporters = self.reporters(&folder, &model)?;
         reporters.extend(self.listener.take().map(|listener| Box::new(listener) as Box<dyn Reporter>));
@@ -97,7 +108,15 @@ impl Session<'_> {
             sequential: self.args.sequential,
         });
         let mut stop = Stop::listen(events.clone(), Children::default())?;
-        let stage = self.setting().stage(&folder, &facts, &events, stop.children()).await;
+        if let Some(reuse) = &self.reuse {
+            let text = reuse.told.clone();
+            events.emit(EventKind::Message { level: Level::Info, branch: "".into(), text });
+        }
+        let setting = self.setting();
+        let stage = match self.found() {
+            Some(_) => setting.take_over(&folder, &facts, &events, stop.children()).await,
+            None => setting.stage(&folder, &facts, &events, stop.children()).await,
+        };
         let watching = self.runtime.spawn(machine::watch(events.clone(), facts.scratch.clone()));
         let mut ended = Ended {
             folder,
@@ -110,6 +129,7 @@ impl Session<'_> {
             test_code: None,
             left: Vec::new(),
             up: false,
+            reused: self.found().is_some(),
             wall_ms: 0.0,
             teardown_ms: 0.0,
         };
@@ -118,7 +138,11 @@ impl Session<'_> {
             Err(failure) => {
                 ended.wall_ms = events.emit(EventKind::SetupFinished { outcome: Outcome::Failed });
                 ended.error = Some(failure.into());
-                abandon(&mut ended, &facts).await;
+                match self.found() {
+                    // It is as it was found.
+                    Some((_, found)) => drop(ended.folder.write_facts(found)),
+                    None => abandon(&mut ended, &facts).await,
+                }
             }
         }
         ended.reason = stop.reason();
@@ -138,7 +162,12 @@ impl Session<'_> {
         Ok(ended)
     }
 
-    fn setting(&self) -> Setting<'_> {
+    /// The environment that is taken over, as it was found.
+    fn found(&self) -> Option<&(RunFolder, Facts)> {
+        self.reuse.as_ref().and_then(|reuse| reuse.found.as_ref())
+    }
+
+    pub(super) fn setting(&self) -> Setting<'_> {
         Setting {
             recipe: &self.args.recipe,
             target: &self.target,
@@ -178,7 +207,8 @@ impl Session<'_> {
         ended.error = match (stop.reason(), result) {
             (None, Err(error)) => Some(stage.host.diagnose(&error)),
             (Some(CancelReason::Deadline), _) => Some(self.out_of_time()),
-            (None, Ok(())) | (Some(_), _) => None,
+            (None, Ok(())) => reuse::remove_unasked(stage).await.err().map(Diagnostic::from),
+            (Some(_), _) => None,
         };
         ended.reason = stop.reason();
         ended.wall_ms = events.emit(EventKind::SetupFinished { outcome: ended.outcome() });
@@ -215,7 +245,27 @@ impl Session<'_> {
     }
 
     async fn run_script(&self, stage: &Stage, stop: &mut Stop) -> Result<(), Box<EvalAltResult>> {
-        let token = stop.token().clone();
+        let Some(takeover) = stage.host.takeover.clone() else {
+            return self.pass(stage, stop, stop.token().clone()).await;
+        };
+        loop {
+            let token = stop.token().child_token();
+            takeover.begin(token.clone());
+            let result = self.pass(stage, stop, token).await;
+            if stop.reason().is_some() || !takeover.begins_again(result.is_ok()) {
+                return result;
+            }
+            stage.host.begin_again();
+        }
+    }
+
+    /// Runs the script once.
+    async fn pass(
+        &self,
+        stage: &Stage,
+        stop: &mut Stop,
+        token: CancellationToken,
+    ) -> Result<(), Box<EvalAltResult>> {
         let script = on_thread(|done| stage.host.run(&self.program, token, done));
         match self.args.timeout {
             None => stop.during(script).await,
@@ -234,15 +284,21 @@ impl Session<'_> {
 
     fn keeps(&self, ended: &Ended) -> bool {
         match (ended.outcome(), self.args.keep) {
+            // Whatever became of the run: it was not there for the run alone.
+            _ if ended.reused => true,
             (_, Keep::Always) => true,
             (Outcome::Succeeded | Outcome::Failed, Keep::OnFailure) if ended.has_failed() => true,
+            // Once it is set up it is for the next run, too, also where tests have failed.
+            _ if self.reuse.is_some() => ended.error.is_none() && ended.reason.is_none(),
             (Outcome::Succeeded, _) => matches!(self.purpose, Purpose::Use),
             _ => false,
         }
     }
 
     async fn leave_up(&self, stage: &Stage, ended: &mut Ended) -> bool {
-        let state = if ended.has_failed() { State::Kept } else { State::Up };
+        let is_whole = ended.error.is_none() && ended.reason.is_none();
+        let tests_failed = ended.has_failed() && self.reuse.is_none();
+        let state = if is_whole && !tests_failed { State::Up } else { State::Kept };
         let detached = stage.leave_up(state).await;
         detached.map_err(|failure| ended.error.get_or_insert_with(|| failure.into())).is_ok()
     }

@@ -27,7 +27,7 @@ const NOT_EXECUTED: i32 = 127;
 const CLOCK: Duration = Duration::from_millis(20);
 
 pub(super) fn test(args: &TestArgs) -> Done {
-    run::play(&args.run, Purpose::Test(args))
+    run::play(&args.run, Purpose::Test(args), args.reuse)
 }
 
 /// Runs the command against the environment on `stage`; `code` becomes its exit

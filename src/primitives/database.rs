@@ -277,6 +277,11 @@ pub(super) async fn migrate(call: &Call, postgres: &Postgres, args: &Arguments) 
         Progress::Finished { .. } => {}
     };
     let applied = migrate::apply(&mut session.client, &plan, table.as_deref(), &mut progress).await;
+    if let Err(ApplyError::Drift(drift)) = &applied {
+        let told = drift.to_string();
+        // What follows tells how to mend it by hand.
+        call.make_anew(&postgres.0.name, told.split(':').next().unwrap_or(&told)).await;
+    }
     let applied = applied.map_err(apply_failure)?;
     let (new, already) = (applied.applied.len(), applied.already);
     let total = (new + already) as u64;

@@ -12,6 +12,7 @@ mod image;
 mod kept;
 mod machine;
 mod params;
+mod reuse;
 mod rules;
 mod services;
 #[cfg(debug_assertions)]
@@ -35,6 +36,7 @@ pub const TABLE: Table = Table {
     rules: rules::findings,
     keep: kept::keep,
     open: kept::open,
+    reusing: reuse::REUSING,
 };
 
 fn types(engine: &mut Engine) {

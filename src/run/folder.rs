@@ -4,7 +4,8 @@
 //! ```text
 //! runs/datastorage-k3f9x2/
 //!   run.json        what it is and where its parts are
-//!   events.jsonl    the stream of events
+//!   events.jsonl    the stream of events; beside it that of the set-up before,
+//!                   where this one has reused it
 //!   journal.jsonl   what was made and removed
 //!   outputs.json    outputs in full, mode 0600
 //!   variables.json  variables of the script as it ended, mode 0600
@@ -57,6 +58,39 @@ pub struct Facts {
     pub scratch: PathBuf,
     /// How it stands.
     pub state: State,
+    /// What `--reuse` knows it by.
+    #[serde(default)]
+    pub identity: Identity,
+    /// Whether the environment was up before its owner came, and stays up
+    /// should the owner die.
+    #[serde(default)]
+    pub outlives: bool,
+}
+
+/// What makes two set-ups the same.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The recipe, as an absolute path.
+    pub recipe: PathBuf,
+    /// The target, and the registry where one is given.
+    pub target: String,
+    /// A digest of the parameters.
+    pub params: String,
+}
+
+impl Identity {
+    /// Whether they differ in parameters only.
+    #[must_use]
+    pub fn same_recipe(&self, other: &Self) -> bool {
+        self.recipe == other.recipe && self.target == other.target
+    }
+
+    /// A name for files.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let text = serde_json::to_vec(self).unwrap_or_default();
+        blake3::hash(&text).to_hex()[..16].to_owned()
+    }
 }
 
 /// How a run stands, as far as it could write it down.
@@ -105,7 +139,11 @@ pub fn history() -> Result<PathBuf, Failure> {
     Ok(state_directory()?.join("history.jsonl"))
 }
 
-fn state_directory() -> Result<PathBuf, Failure> {
+/// Where all that outlives runs is kept.
+///
+/// # Errors
+/// When the user has no home directory.
+pub fn state_directory() -> Result<PathBuf, Failure> {
     use etcetera::BaseStrategy;
     if let Some(path) = std::env::var_os(STATE_VARIABLE) {
         return Ok(PathBuf::from(path));

@@ -69,7 +69,7 @@ struct Book {
 }
 
 impl Journal {
-    /// Begins the journal of a run.
+    /// Begins or goes on with the journal of a run.
     ///
     /// # Errors
     /// When the file cannot be made.
@@ -79,7 +79,7 @@ impl Journal {
             .create(true)
             .mode(0o600)
             .open(folder.join("journal.jsonl"))?;
-        Ok(Self { book: Arc::new(Mutex::new(Book { file, open: Vec::new() })), events })
+        Ok(Self { book: Arc::new(Mutex::new(Book { file, open: open(&read(folder)?) })), events })
     }
 
     /// Something is about to be made.
@@ -154,6 +154,19 @@ impl Journal {
         line.push(b'\n');
         self.book().file.write_all(&line)
     }
+}
+
+/// What exists, by its kind and name.
+fn open(entries: &[Entry]) -> Vec<(String, String)> {
+    let mut open: Vec<(String, String)> = Vec::new();
+    for entry in entries {
+        match &entry.change {
+            Change::Creating { kind, name, .. } => open.push((kind.clone(), name.clone())),
+            Change::Running { .. } => {}
+            Change::Removed { kind, name } => open.retain(|(k, n)| (k, n) != (kind, name)),
+        }
+    }
+    open
 }
 
 /// Reads the journal of a run, which may have died before it had one; a last

@@ -24,6 +24,7 @@ use super::memory::Memory;
 use super::parallel::{GroupFailure, run_branch};
 use super::primitive::Primitive;
 use super::resolver::Resolver;
+use super::reuse::{Reusing, Takeover};
 use super::snapshot::snapshot;
 use super::sources::Sources;
 use super::unknown::Plan;
@@ -55,6 +56,8 @@ pub struct Table {
     pub keep: fn(&Dynamic) -> Option<serde_json::Value>,
     /// A value that was written down, with its handles opened again.
     pub open: fn(serde_json::Value, Arc<Environment>) -> BoxFuture<'static, Result<Dynamic, Failure>>,
+    /// How steps are spared in a run that takes an environment over.
+    pub reusing: Reusing,
 }
 
 /// A recipe compiled together with its modules.
@@ -89,6 +92,8 @@ pub struct Host {
     main: String,
     /// What steps have returned.
     pub memory: Memory,
+    /// What the run takes over.
+    pub takeover: Option<Arc<Takeover>>,
     /// Where steps are only planned.
     pub plan: Option<Arc<Plan>>,
     /// The variables of the script as it ended.
@@ -205,6 +210,7 @@ impl Host {
             table: program.table,
             main: program.main.clone(),
             memory,
+            takeover: None,
             plan: None,
             variables: Mutex::default(),
             steps: Arc::default(),
@@ -256,7 +262,7 @@ impl Host {
     ) -> std::io::Result<()> {
         let host = self.clone();
         thread::Builder::new().name("on_exit".to_owned()).stack_size(STACK).spawn(move || {
-            let branch = Branch::main(host.clone(), token);
+            let branch = Branch { repeats: true, ..Branch::main(host.clone(), token) };
             let mut first = Ok(());
             loop {
                 let Some(hook) = host.on_exit.lock().unwrap_or_else(PoisonError::into_inner).pop() else {
@@ -293,6 +299,20 @@ impl Host {
             done(first);
         })?;
         Ok(())
+    }
+
+    /// The same host, for a run that takes an environment over.
+    #[must_use]
+    pub fn taking_over(self: Arc<Self>, takeover: Takeover) -> Arc<Self> {
+        let mut host = Arc::into_inner(self).unwrap_or_else(|| unreachable!("nobody else has it yet"));
+        host.takeover = Some(Arc::new(takeover));
+        Arc::new(host)
+    }
+
+    /// Forgets what an earlier pass of the script has left for the end.
+    pub fn begin_again(&self) {
+        self.on_exit.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.environment.outputs.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Keeps `closure` for the end of the run.
