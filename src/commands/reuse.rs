@@ -9,6 +9,7 @@ use super::stage::Stage;
 use crate::run::event::{EventKind, Level};
 use crate::run::folder::{Facts, Identity, State, state_directory};
 use crate::run::{Failure, Kind, RunFolder};
+use crate::script::Memory;
 
 /// What a run with `--reuse` has found.
 pub(super) struct Reuse {
@@ -34,9 +35,14 @@ pub(super) fn find(identity: &Identity) -> Result<Reuse, Failure> {
         }
         None => match up.iter().find(|(_, facts)| facts.identity.same_recipe(identity)) {
             Some((folder, _)) => {
-                format!("nothing to reuse: {} is up with other parameters; setting up a new environment", folder.id)
+                format!(
+                    "nothing to reuse: {} is up with other parameters; setting up a new environment",
+                    folder.id
+                )
             }
-            None => "nothing to reuse: no environment of this recipe and target is up; setting one up".to_owned(),
+            None => {
+                "nothing to reuse: no environment of this recipe and target is up; setting one up".to_owned()
+            }
         },
     };
     Ok(Reuse { found, told, _lock: lock })
@@ -55,7 +61,9 @@ fn lock(identity: &Identity) -> Result<File, Failure> {
     };
     let file = open(&path).map_err(failed)?;
     if file.try_lock().is_err() {
-        anstream::eprintln!("another run with --reuse is at work on this environment; waiting until it is done");
+        anstream::eprintln!(
+            "another run with --reuse is at work on this environment; waiting until it is done"
+        );
         file.lock().map_err(failed)?;
     }
     Ok(file)
@@ -87,11 +95,16 @@ pub(super) fn begin(folder: &RunFolder, found: &Facts) -> Result<Facts, Failure>
 /// Takes down what was there and is not in the recipe now.
 pub(super) async fn remove_unasked(stage: &Stage) -> Result<(), Failure> {
     let Some(takeover) = &stage.host.takeover else { return Ok(()) };
-    for name in takeover.unasked() {
-        stage.host.environment.target.remove(&name).await?;
-        takeover.forget(&name);
+    let unasked = takeover.unasked();
+    for name in &unasked {
+        stage.host.environment.target.remove(name).await?;
+        takeover.forget(name);
         let text = format!("`{name}` is not in the recipe now, and was taken down");
         stage.host.events.emit(EventKind::Message { level: Level::Info, branch: "".into(), text });
     }
-    Ok(())
+    if unasked.is_empty() {
+        return Ok(());
+    }
+    let rewritten = Memory::rewrite(&stage.folder.path, &takeover.known());
+    rewritten.map_err(|error| Failure::new(Kind::Io, "the values of the run cannot be written").cause(error))
 }

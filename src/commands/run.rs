@@ -163,7 +163,7 @@ fn describe(ended: &Ended) {
     if !ended.up {
         return;
     }
-    let word = if ended.has_failed() { "was kept" } else { "is up" };
+    let word = if ended.kept { "was kept" } else { "is up" };
     anstream::eprintln!("\n  {id} {word}");
     let width = ended.outputs.keys().map(String::len).max().unwrap_or_default();
     for (name, value) in &ended.outputs {
@@ -176,7 +176,7 @@ fn describe(ended: &Ended) {
     if ended.has_failed() {
         anstream::eprintln!("  what its servers wrote:    recipe logs {id}");
     }
-    if ended.reused && ended.error.is_some() {
+    if ended.reused && ended.kept {
         anstream::eprintln!("  it is as far as this run came; the next one with --reuse goes on from there");
     }
     anstream::eprintln!("  take it down:              recipe down {id}");

@@ -79,6 +79,8 @@ pub(super) struct Ended {
     pub up: bool,
     /// Whether it was up before.
     pub reused: bool,
+    /// Whether it is up only for a look at what went wrong.
+    pub kept: bool,
     /// Milliseconds of the set-up.
     wall_ms: f64,
     /// Milliseconds of the teardown.
@@ -130,6 +132,7 @@ impl Session<'_> {
             left: Vec::new(),
             up: false,
             reused: self.found().is_some(),
+            kept: false,
             wall_ms: 0.0,
             teardown_ms: 0.0,
         };
@@ -296,9 +299,12 @@ impl Session<'_> {
     }
 
     async fn leave_up(&self, stage: &Stage, ended: &mut Ended) -> bool {
-        let is_whole = ended.error.is_none() && ended.reason.is_none();
-        let tests_failed = ended.has_failed() && self.reuse.is_none();
-        let state = if is_whole && !tests_failed { State::Up } else { State::Kept };
+        // What is reused is whole when it is set up, however its tests have gone.
+        ended.kept = match &self.reuse {
+            Some(_) => ended.error.is_some() || ended.reason.is_some(),
+            None => ended.has_failed(),
+        };
+        let state = if ended.kept { State::Kept } else { State::Up };
         let detached = stage.leave_up(state).await;
         detached.map_err(|failure| ended.error.get_or_insert_with(|| failure.into())).is_ok()
     }

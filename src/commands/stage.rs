@@ -12,10 +12,10 @@ use tokio::runtime::Handle;
 
 use super::clear::clear;
 use super::environment;
-use crate::run::child::Children;
-use crate::run::event::EventKind;
 use crate::primitives::TABLE;
 use crate::report::params_digest;
+use crate::run::child::Children;
+use crate::run::event::EventKind;
 use crate::run::folder::{Facts, Identity, State};
 use crate::run::{Events, Failure, Journal, Kind, RunFolder, Secrets, scratch};
 use crate::script::{Environment, Host, Memory, Program, Takeover};

@@ -58,7 +58,8 @@ fn address(known: &Value) -> Map {
     if let Some(password) = known["password"].as_str() {
         options.insert("password".into(), password.into());
     }
-    if let (Some("127.0.0.1"), Some(port)) = (known["host"]["host"].as_str(), known["host"]["port"].as_i64()) {
+    if let (Some("127.0.0.1"), Some(port)) = (known["host"]["host"].as_str(), known["host"]["port"].as_i64())
+    {
         options.insert("host_port".into(), port.into());
     }
     options

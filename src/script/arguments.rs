@@ -20,7 +20,7 @@ const LONGEST_TITLE: usize = 60;
 /// does not declare is a bug in recipe and panics, which the host turns into
 /// a failure of kind `bug`.
 pub struct Arguments {
-    primitive: &'static Primitive,
+    pub(super) primitive: &'static Primitive,
     pub(super) positional: Vec<Dynamic>,
     pub(super) options: Map,
 }
@@ -88,22 +88,7 @@ impl Arguments {
         self.get(first.name).and_then(|value| to_duration(&value).ok())
     }
 
-    /// All arguments that were given, by name.
-    pub(super) fn named(&self) -> impl Iterator<Item = (&str, &Dynamic)> {
-        let positional = self.primitive.params.iter().map(|param| param.name).zip(&self.positional);
-        positional.chain(self.options.iter().map(|(name, value)| (name.as_str(), value)))
-    }
-
-    /// Adds options that the primitive has and the call has left out.
-    pub(super) fn complete(&mut self, options: Map) {
-        for (name, value) in options {
-            if self.declared(&name).is_some() && self.options.get(&name).is_none_or(Dynamic::is_unit) {
-                self.options.insert(name, value);
-            }
-        }
-    }
-
-    fn declared(&self, name: &str) -> Option<&'static Opt> {
+    pub(super) fn declared(&self, name: &str) -> Option<&'static Opt> {
         self.primitive.options.iter().find(|option| option.name == name)
     }
 

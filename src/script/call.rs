@@ -190,7 +190,10 @@ impl Call {
                 if let Some(known) = call.spared(primitive, &mut arguments, &done).await? {
                     return Ok((known, false));
                 }
-                Ok((run(call.clone(), arguments).await?, true))
+                let not_spared = call.step.cache_use();
+                let value = run(call.clone(), arguments).await;
+                call.note(not_spared);
+                Ok((value?, true))
             }),
         };
         if let Ok((value, true)) = &result {

@@ -309,8 +309,13 @@ impl Host {
         Arc::new(host)
     }
 
-    /// Forgets what an earlier pass of the script has left for the end.
+    /// Forgets what a pass of the script has left for the end, and says why
+    /// another one begins.
     pub fn begin_again(&self) {
+        for (server, why) in self.takeover.iter().flat_map(|takeover| takeover.spoilt()) {
+            let text = format!("the recipe begins again, with another `{server}`: {why}");
+            self.events.emit(EventKind::Message { level: Level::Info, branch: "".into(), text });
+        }
         self.on_exit.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.environment.outputs.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }

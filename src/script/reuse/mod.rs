@@ -160,6 +160,12 @@ impl Takeover {
         state.again
     }
 
+    /// Things that are to be made anew, and why.
+    #[must_use]
+    pub fn spoilt(&self) -> Vec<(String, String)> {
+        self.state().spoilt.clone().into_iter().collect()
+    }
+
     /// Things that the script has not asked for, the latest first.
     #[must_use]
     pub fn unasked(&self) -> Vec<String> {
@@ -219,7 +225,10 @@ impl Takeover {
             *state.effects.entry(place).or_default() += 1;
             return Repeat::Had(value);
         }
-        Repeat::Differs(format!("`{} {}` was done to it, where now is another call", known.primitive, known.title))
+        Repeat::Differs(format!(
+            "`{} {}` was done to it, where now is another call",
+            known.primitive, known.title
+        ))
     }
 
     /// Has the server of this name made anew, by another pass of the script.
@@ -263,7 +272,8 @@ impl State {
             Policy::Thing => {
                 // What was done to the one before is gone with it.
                 self.known.retain(|known| known.on.as_deref() != Some(&done.title));
-                self.known.retain(|known| policy(&known.primitive) != Policy::Thing || known.title != done.title);
+                self.known
+                    .retain(|known| policy(&known.primitive) != Policy::Thing || known.title != done.title);
             }
             Policy::Effect | Policy::Value | Policy::Secret => {}
             Policy::Again(_) => return,
@@ -280,7 +290,10 @@ impl State {
     }
 
     /// Effects on a server in a branch, in their order.
-    fn effects_on<'a>(&'a self, (server, branch): &'a (String, String)) -> impl Iterator<Item = &'a Remembered> {
+    fn effects_on<'a>(
+        &'a self,
+        (server, branch): &'a (String, String),
+    ) -> impl Iterator<Item = &'a Remembered> {
         self.known.iter().filter(move |known| known.on.as_ref() == Some(server) && known.branch == *branch)
     }
 
@@ -291,7 +304,8 @@ impl State {
         let unmatched = places.into_iter().filter_map(|place| {
             let come_to = self.effects.get(&place).copied().unwrap_or_default();
             let known = self.effects_on(&place).nth(come_to)?;
-            let why = format!("`{} {}` was done to it, and is not in the recipe now", known.primitive, known.title);
+            let why =
+                format!("`{} {}` was done to it, and is not in the recipe now", known.primitive, known.title);
             // One that is not asked for any more goes as a whole.
             self.asked.contains(&place.0).then_some((place.0, why))
         });

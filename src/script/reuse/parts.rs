@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use rhai::Dynamic;
+use rhai::{Dynamic, Map};
 use serde_json::Value;
 
 use super::super::arguments::Arguments;
@@ -58,13 +58,32 @@ impl Parts {
     /// The name of the first handle among them.
     pub(super) fn first_handle(&self, arguments: &Arguments) -> Option<String> {
         let handles = arguments.named().filter_map(|(name, _)| self.0.get(name));
-        handles.filter(|value| value["handle"].is_string()).find_map(|value| Some(value["name"].as_str()?.to_owned()))
+        handles
+            .filter(|value| value["handle"].is_string())
+            .find_map(|value| Some(value["name"].as_str()?.to_owned()))
     }
 
     /// Whether a thing is in them: its handle, an address of it, or its password.
     pub(super) fn hold(&self, thing: &Value) -> bool {
         let marks = Marks::of(thing);
         self.0.values().any(|value| marks.are_in(value))
+    }
+}
+
+impl Arguments {
+    /// All arguments that were given, by name.
+    fn named(&self) -> impl Iterator<Item = (&str, &Dynamic)> {
+        let positional = self.primitive.params.iter().map(|param| param.name).zip(&self.positional);
+        positional.chain(self.options.iter().map(|(name, value)| (name.as_str(), value)))
+    }
+
+    /// Adds options that the primitive has and the call has left out.
+    pub(super) fn complete(&mut self, options: Map) {
+        for (name, value) in options {
+            if self.declared(&name).is_some() && self.options.get(&name).is_none_or(Dynamic::is_unit) {
+                self.options.insert(name, value);
+            }
+        }
     }
 }
 
@@ -81,10 +100,13 @@ impl<'a> Marks<'a> {
     fn of(thing: &'a Value) -> Self {
         /// Passwords this short may be in any text.
         const SHORTEST: usize = 6;
-        let mut marks = Self { handle: (&thing["handle"], &thing["name"]), texts: Vec::new(), ports: Vec::new() };
+        let mut marks =
+            Self { handle: (&thing["handle"], &thing["name"]), texts: Vec::new(), ports: Vec::new() };
         let further = thing["ports"].as_array().into_iter().flatten().map(|port| &port[1]);
         for endpoint in [&thing["host"], &thing["internal"]].into_iter().chain(further) {
-            let (Some(host), Some(port)) = (endpoint["host"].as_str(), endpoint["port"].as_u64()) else { continue };
+            let (Some(host), Some(port)) = (endpoint["host"].as_str(), endpoint["port"].as_u64()) else {
+                continue;
+            };
             marks.texts.push(format!("{host}:{port}"));
             if host == "127.0.0.1" {
                 // A port of this machine is one thing's alone.
@@ -108,7 +130,8 @@ impl<'a> Marks<'a> {
             Value::Number(number) => number.as_u64().is_some_and(|port| self.ports.contains(&port)),
             Value::Array(items) => items.iter().any(|item| self.are_in(item)),
             Value::Object(fields) => {
-                (&value["handle"], &value["name"]) == self.handle || fields.values().any(|field| self.are_in(field))
+                (&value["handle"], &value["name"]) == self.handle
+                    || fields.values().any(|field| self.are_in(field))
             }
             _ => false,
         }
@@ -151,7 +174,11 @@ mod tests {
         ] {
             assert!(parts(holds.clone()).hold(&postgres), "{holds}");
         }
-        for other in [json!({"env.URL": "postgres://127.0.0.1:20002"}), json!({"port": 5432}), json!({"name": "postgres"})] {
+        for other in [
+            json!({"env.URL": "postgres://127.0.0.1:20002"}),
+            json!({"port": 5432}),
+            json!({"name": "postgres"}),
+        ] {
             assert!(!parts(other.clone()).hold(&postgres), "{other}");
         }
     }

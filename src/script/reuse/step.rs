@@ -8,6 +8,7 @@ use super::super::memory::Remembered;
 use super::super::primitive::Primitive;
 use super::{Parts, Policy, Repeat, Takeover, Verdict};
 use crate::run::Failure;
+use crate::run::event::{CacheUse, Level};
 
 impl Call {
     /// The value of a step that need not be done, in a run that takes an
@@ -67,6 +68,7 @@ impl Call {
             Verdict::Make(why, earlier) => (why, earlier),
         };
         self.step.cache(false, format!("made anew: {why}"));
+        self.step.message(Level::Info, format!("`{}` is made anew: {why}", done.title));
         // Also what an earlier run began to make and did not live to tell of.
         (reusing.remove)(done.title.clone(), environment.clone()).await?;
         if let Some(earlier) = &earlier {
@@ -98,7 +100,6 @@ impl Call {
     /// has made the server itself.
     pub(crate) async fn make_anew(&self, server: &str, why: &str) {
         if self.takeover().is_some_and(|takeover| takeover.spoil(server, why)) {
-            self.step.cache(false, format!("`{server}` is made anew: {why}"));
             std::future::pending().await
         }
     }
@@ -112,6 +113,15 @@ impl Call {
         let takeover = self.takeover()?;
         let stays = (takeover.reusing.policy)(primitive.name).is_value();
         stays.then(|| takeover.value(done)).flatten()
+    }
+
+    /// Adds why the step was not spared to what it has noted of other caches.
+    pub(in super::super) fn note(&self, not_spared: Option<CacheUse>) {
+        if let (Some(before), Some(after)) = (not_spared, self.step.cache_use())
+            && before != after
+        {
+            self.step.cache(after.hit, format!("{}; {}", before.why, after.why));
+        }
     }
 
     /// Lets nothing show a secret that an earlier process has made.
