@@ -4,6 +4,7 @@
 mod harness;
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -99,9 +100,15 @@ fn pipe(sandbox: &Sandbox, name: &str) {
 
 /// Waits until somebody has written to the pipe.
 fn hear(sandbox: &Sandbox, name: &str) {
-    let (path, (said, heard)) = (sandbox.path().join(name), std::sync::mpsc::channel());
-    std::thread::spawn(move || said.send(std::fs::read(path)));
-    heard.recv_timeout(Duration::from_secs(60)).expect("it is written to").unwrap();
+    let path = sandbox.path().join(name);
+    in_time(move || std::fs::read(path).unwrap());
+}
+
+/// Fails where something does not come.
+fn in_time<T: Send + 'static>(wait: impl FnOnce() -> T + Send + 'static) -> T {
+    let (said, heard) = std::sync::mpsc::channel();
+    std::thread::spawn(move || said.send(wait()));
+    heard.recv_timeout(Duration::from_secs(60)).expect("it comes in time")
 }
 
 fn kill(pid: i64) {
@@ -320,9 +327,9 @@ fn two_at_once_take_turns() {
     let first = start();
     hear(&sandbox, "begun");
     let mut second = start();
-    let mut told = std::io::BufReader::new(second.stderr.take().unwrap());
+    let mut told = BufReader::new(second.stderr.take().unwrap());
     let mut line = String::new();
-    std::io::BufRead::read_line(&mut told, &mut line).unwrap();
+    told.read_line(&mut line).unwrap();
     assert!(line.contains("another run with --reuse is at work"), "{line}");
     let sandbox = sandbox.file("command", "true");
     std::fs::write(sandbox.path().join("go"), "").unwrap();
@@ -343,16 +350,20 @@ fn a_killed_run_leaves_the_environment_to_the_next() {
     let sandbox = Sandbox::with(recipe).file("command", "true");
     reuse(&sandbox);
     let before = pids(&sandbox);
-    let sandbox = sandbox.file("command", "echo > begun; exec sleep 600");
+    let sandbox = sandbox.file("command", "exec 3> begun; echo here >&3; exec sleep 600");
     pipe(&sandbox, "begun");
     let mut killed =
         sandbox.command(["run", "--reuse", "recipe.rhai"]).stderr(Stdio::null()).spawn().unwrap();
-    hear(&sandbox, "begun");
+    let path = sandbox.path().join("begun");
+    let mut told = in_time(move || BufReader::new(std::fs::File::open(path).unwrap()));
+    told.read_line(&mut String::new()).unwrap();
     assert_eq!(sandbox.runs()[0]["state"], "running");
     killed.kill().unwrap();
     killed.wait().unwrap();
     assert_eq!(sandbox.runs()[0]["state"], "kept", "the environment has outlived it");
     assert_eq!(pids(&sandbox), before);
+    // The command had its end of the pipe open until the supervisor ended it.
+    in_time(move || std::io::read_to_string(told).unwrap());
     let sandbox = sandbox.file("command", "true");
     reuse(&sandbox).spared("deploy_redis", "redis");
     down(&sandbox);

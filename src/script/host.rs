@@ -301,23 +301,9 @@ impl Host {
         Ok(())
     }
 
-    /// The same host, for a run that takes an environment over.
-    #[must_use]
-    pub fn taking_over(self: Arc<Self>, takeover: Takeover) -> Arc<Self> {
-        let mut host = Arc::into_inner(self).unwrap_or_else(|| unreachable!("nobody else has it yet"));
-        host.takeover = Some(Arc::new(takeover));
-        Arc::new(host)
-    }
-
-    /// Forgets what a pass of the script has left for the end, and says why
-    /// another one begins.
-    pub fn begin_again(&self) {
-        for (server, why) in self.takeover.iter().flat_map(|takeover| takeover.spoilt()) {
-            let text = format!("the recipe begins again, with another `{server}`: {why}");
-            self.events.emit(EventKind::Message { level: Level::Info, branch: "".into(), text });
-        }
+    /// Forgets what a pass of the script has left for the end.
+    pub(super) fn forget_exit_hooks(&self) {
         self.on_exit.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.environment.outputs.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Keeps `closure` for the end of the run.

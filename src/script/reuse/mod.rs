@@ -28,8 +28,10 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::environment::Environment;
+use super::host::Host;
 use super::memory::Remembered;
-use crate::run::{Failure, Step};
+use crate::run::event::Level;
+use crate::run::{EventKind, Failure, Step};
 
 pub(super) use parts::Parts;
 
@@ -160,12 +162,6 @@ impl Takeover {
         state.again
     }
 
-    /// Things that are to be made anew, and why.
-    #[must_use]
-    pub fn spoilt(&self) -> Vec<(String, String)> {
-        self.state().spoilt.clone().into_iter().collect()
-    }
-
     /// Things that the script has not asked for, the latest first.
     #[must_use]
     pub fn unasked(&self) -> Vec<String> {
@@ -263,6 +259,27 @@ impl Takeover {
     /// The value that this call gave before; once for each time.
     fn value(&self, call: &Remembered) -> Option<Value> {
         self.state().values.get_mut(&call.key())?.pop_front()
+    }
+}
+
+impl Host {
+    /// The same host, for a run that takes an environment over.
+    #[must_use]
+    pub fn taking_over(self: Arc<Self>, takeover: Takeover) -> Arc<Self> {
+        let mut host = Arc::into_inner(self).unwrap_or_else(|| unreachable!("nobody else has it yet"));
+        host.takeover = Some(Arc::new(takeover));
+        Arc::new(host)
+    }
+
+    /// Forgets what a pass of the script has left, and says why another begins.
+    pub fn begin_again(&self) {
+        let spoilt = self.takeover.iter().flat_map(|takeover| takeover.state().spoilt.clone());
+        for (server, why) in spoilt {
+            let text = format!("the recipe begins again, with another `{server}`: {why}");
+            self.events.emit(EventKind::Message { level: Level::Info, branch: "".into(), text });
+        }
+        self.forget_exit_hooks();
+        self.environment.outputs.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
