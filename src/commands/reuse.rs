@@ -23,7 +23,16 @@ pub(super) struct Reuse {
 
 /// Finds the newest environment of this recipe, target and parameters. Waits
 /// while another run with `--reuse` is at work on it.
+///
+/// # Errors
+/// On targets whose environments cannot be changed part by part.
 pub(super) fn find(identity: &Identity) -> Result<Reuse, Failure> {
+    if identity.target != "local" {
+        let what =
+            format!("--reuse changes environments on the target `local` only, not on `{}`", identity.target);
+        return Err(Failure::new(Kind::Unsupported, what)
+            .hint("on kind, create_cluster(name, #{ reuse: true }) keeps the cluster for the next run"));
+    }
     let lock = lock(identity)?;
     let up = RunFolder::all()?.into_iter();
     let up: Vec<_> = up.filter(|(_, facts)| can_be_taken_over(facts)).collect();

@@ -89,13 +89,12 @@ pub(super) struct Ended {
 
 impl Session<'_> {
     pub(super) async fn run(mut self) -> Result<Ended, Failure> {
-        let (folder, facts) = match self.found() {
-            Some((folder, found)) => (folder.clone(), reuse::begin(folder, found)?),
-            None => {
-                let folder = RunFolder::create(&self.args.recipe)?;
-                let facts = self.setting().facts(&folder)?;
-                (folder, facts)
-            }
+        let (folder, facts) = if let Some((folder, found)) = self.found() {
+            (folder.clone(), reuse::begin(folder, found)?)
+        } else {
+            let folder = RunFolder::create(&self.args.recipe)?;
+            let facts = self.setting().facts(&folder)?;
+            (folder, facts)
         };
         let (secrets, model) = (Secrets::default(), SharedModel::default());
         let mut reporters = self.reporters(&folder, &model)?;

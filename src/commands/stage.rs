@@ -52,7 +52,7 @@ impl Setting<'_> {
     pub(super) fn identity(&self) -> Identity {
         Identity {
             recipe: std::path::absolute(self.recipe).unwrap_or_else(|_| self.recipe.to_owned()),
-            target: [Some(self.target), self.registry].into_iter().flatten().collect::<Vec<_>>().join(" "),
+            target: self.target.to_owned(),
             params: params_digest(self.params),
         }
     }

@@ -72,7 +72,7 @@ pub struct Facts {
 pub struct Identity {
     /// The recipe, as an absolute path.
     pub recipe: PathBuf,
-    /// The target, and the registry where one is given.
+    /// The target.
     pub target: String,
     /// A digest of the parameters.
     pub params: String,

@@ -218,7 +218,8 @@ impl Shim {
         self.clients.remove(client);
         if client != ClientId::OWNER {
             // Of the owner's it is seen with everything else.
-            let theirs: Vec<_> = self.guarded.borrow_mut().extract_if(.., |(whose, _)| *whose == client).collect();
+            let theirs: Vec<_> =
+                self.guarded.borrow_mut().extract_if(.., |(whose, _)| *whose == client).collect();
             join_all(theirs.into_iter().map(|(_, guarded)| end_guarded(guarded))).await;
         }
     }

@@ -57,15 +57,18 @@ impl Policy {
     }
 }
 
+/// Work on a target.
+type Working<T> = BoxFuture<'static, Result<T, Failure>>;
+
 /// What the script layer is given to take things over.
 #[derive(Clone, Copy)]
 pub struct Reusing {
     /// How the steps of the primitive of this name are taken over.
     pub policy: fn(&str) -> Policy,
     /// Opens the handle of a thing and makes sure that it answers.
-    pub verify: fn(Value, Arc<Environment>, Step) -> BoxFuture<'static, Result<Dynamic, Failure>>,
+    pub verify: fn(Value, Arc<Environment>, Step) -> Working<Dynamic>,
     /// Takes down the thing of this name and frees the name.
-    pub remove: fn(String, Arc<Environment>) -> BoxFuture<'static, Result<(), Failure>>,
+    pub remove: fn(String, Arc<Environment>) -> Working<()>,
     /// Options of the call that makes a thing anew, by which it is reached as before.
     pub address: fn(&Value) -> Map,
 }

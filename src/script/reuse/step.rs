@@ -1,6 +1,7 @@
 //! A step of a run that takes an environment over.
 
 use rhai::Dynamic;
+use serde_json::Value;
 
 use super::super::arguments::Arguments;
 use super::super::call::Call;
@@ -24,16 +25,11 @@ impl Call {
         match (takeover.reusing.policy)(primitive.name) {
             Policy::Thing => self.thing(takeover, arguments, done).await,
             Policy::Effect => self.effect(takeover, done).await,
-            Policy::Value | Policy::Secret => match takeover.value(done) {
-                Some(known) => {
-                    self.step.cache(true, "as it was");
-                    self.host().open(known).await.map(Some)
-                }
-                None => {
-                    self.step.cache(false, "it is new");
-                    Ok(None)
-                }
-            },
+            Policy::Value | Policy::Secret => {
+                let known = takeover.value(done);
+                self.step.cache(known.is_some(), if known.is_some() { "as it was" } else { "it is new" });
+                self.opened(known).await
+            }
             Policy::Again("") => Ok(None),
             Policy::Again(why) => {
                 self.step.cache(false, why);
@@ -82,7 +78,7 @@ impl Call {
         let why = match takeover.repeat(server, done) {
             Repeat::Had(value) => {
                 self.step.cache(true, format!("done before: `{server}` is the same"));
-                return self.host().open(value).await.map(Some);
+                return self.opened(Some(value)).await;
             }
             Repeat::Follows => format!("not yet done to `{server}`"),
             Repeat::Differs(why) => {
@@ -94,13 +90,20 @@ impl Call {
         Ok(None)
     }
 
+    async fn opened(&self, known: Option<Value>) -> Result<Option<Dynamic>, Failure> {
+        match known {
+            Some(known) => self.host().open(known).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Has the server of this name made anew, because what was done to it does
     /// not fit to the recipe: the script ends here and begins again. Returns
     /// where that is not possible: no environment is taken over, or this run
     /// has made the server itself.
     pub(crate) async fn make_anew(&self, server: &str, why: &str) {
         if self.takeover().is_some_and(|takeover| takeover.spoil(server, why)) {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 
@@ -109,7 +112,7 @@ impl Call {
         &self,
         primitive: &Primitive,
         done: &Remembered,
-    ) -> Option<serde_json::Value> {
+    ) -> Option<Value> {
         let takeover = self.takeover()?;
         let stays = (takeover.reusing.policy)(primitive.name).is_value();
         stays.then(|| takeover.value(done)).flatten()
@@ -160,7 +163,7 @@ impl Call {
             title: if policy == Policy::Thing { arguments.text("name") } else { title },
             parts: parts.digests(),
             on: (policy == Policy::Effect).then(|| parts.first_handle(arguments)).flatten(),
-            value: serde_json::Value::Null,
+            value: Value::Null,
         }
     }
 }
