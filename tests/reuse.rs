@@ -108,7 +108,7 @@ fn hear(sandbox: &Sandbox, name: &str) {
 fn in_time<T: Send + 'static>(wait: impl FnOnce() -> T + Send + 'static) -> T {
     let (said, heard) = std::sync::mpsc::channel();
     std::thread::spawn(move || said.send(wait()));
-    heard.recv_timeout(Duration::from_secs(60)).expect("it comes in time")
+    heard.recv_timeout(Duration::from_mins(1)).expect("it comes in time")
 }
 
 fn kill(pid: i64) {
