@@ -3,9 +3,10 @@
 //! - the same by hand: `initdb`, start, `CREATE DATABASE`, migrations, start of
 //!   the service, each timed alone with an eager probe. Their sum is the
 //!   critical path, below which nothing without a cache can go;
-//! - the same by `naive.sh`: one after the other, looking once a second.
+//! - the same by `naive.sh`: one after the other, looking once a second;
+//! - itself once more, with what an earlier run has kept.
 //!
-//! The three take turns, so that noise of the machine meets all of them. The
+//! They take turns, so that noise of the machine meets all of them. The
 //! service is compiled before. `cargo bench --bench setup [-- ROUNDS]`.
 
 use std::os::unix::process::CommandExt;
@@ -19,11 +20,18 @@ use tokio_postgres::NoTls;
 /// What one round gave, in milliseconds.
 #[derive(Clone, Copy, Default)]
 struct Round {
-    recipe: f64,
-    teardown: f64,
-    process: f64,
+    recipe: Run,
+    warm: Run,
     naive: f64,
     by_hand: ByHand,
+}
+
+/// A run of recipe.
+#[derive(Clone, Copy, Default)]
+struct Run {
+    set_up: f64,
+    teardown: f64,
+    process: f64,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -47,14 +55,17 @@ fn main() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let mut all = Vec::new();
     for number in 1..=rounds {
-        let (recipe, teardown, process) = bench.recipe();
+        let recipe = bench.recipe(&["--no-cache"]);
+        let warm = bench.recipe(&[]);
         let by_hand = runtime.block_on(bench.by_hand());
         let naive = bench.naive();
         println!(
-            "round {number}: recipe {recipe:.0} ms, by hand {:.0} ms, naive {naive:.0} ms",
+            "round {number}: recipe {:.0} ms, warm {:.0} ms, by hand {:.0} ms, naive {naive:.0} ms",
+            recipe.set_up,
+            warm.set_up,
             by_hand.sum()
         );
-        all.push(Round { recipe, teardown, process, naive, by_hand });
+        all.push(Round { recipe, warm, naive, by_hand });
     }
     report(&all);
 }
@@ -63,9 +74,13 @@ fn report(rounds: &[Round]) {
     let of = |pick: &dyn Fn(&Round) -> f64| median(rounds.iter().map(pick).collect());
     let by_hand = of(&|round| round.by_hand.sum());
     println!("\nmedians of {} rounds, ms", rounds.len());
-    println!("  recipe, set-up             {:8.1}", of(&|round| round.recipe));
-    println!("  recipe, teardown           {:8.1}", of(&|round| round.teardown));
-    println!("  recipe, whole process      {:8.1}", of(&|round| round.process));
+    println!("  recipe, set-up             {:8.1}", of(&|round| round.recipe.set_up));
+    println!("  recipe, teardown           {:8.1}", of(&|round| round.recipe.teardown));
+    println!("  recipe, whole process      {:8.1}", of(&|round| round.recipe.process));
+    let (warm, whole) = (of(&|round| round.warm.set_up), of(&|round| round.warm.process));
+    println!("  warm, set-up               {warm:8.1}   goal 100 or less: {}", verdict(warm <= 100.0));
+    println!("  warm, teardown             {:8.1}", of(&|round| round.warm.teardown));
+    println!("  warm, whole process        {whole:8.1}   goal 200 or less: {}", verdict(whole <= 200.0));
     println!("  by hand, critical path     {by_hand:8.1}");
     println!("    initdb                   {:8.1}", of(&|round| round.by_hand.initdb));
     println!("    start                    {:8.1}", of(&|round| round.by_hand.start));
@@ -73,11 +88,13 @@ fn report(rounds: &[Round]) {
     println!("    migrations               {:8.1}", of(&|round| round.by_hand.migrate));
     println!("    service until ready      {:8.1}", of(&|round| round.by_hand.service));
     println!("  naive script               {:8.1}", of(&|round| round.naive));
-    let to_hand = of(&|round| round.recipe / round.by_hand.sum());
-    let to_naive = of(&|round| round.recipe / round.naive);
+    let to_hand = of(&|round| round.recipe.set_up / round.by_hand.sum());
+    let to_naive = of(&|round| round.recipe.set_up / round.naive);
     println!("\nratios, medians of the rounds' own");
     println!("  recipe / by hand    {to_hand:5.2}   goal 1.20 or less: {}", verdict(to_hand <= 1.2));
     println!("  recipe / naive      {to_naive:5.2}   goal 0.40 or less: {}", verdict(to_naive <= 0.4));
+    let times = of(&|round| round.naive / round.warm.set_up);
+    println!("  naive / warm        {times:5.1}   goal 40 or more: {}", verdict(times >= 40.0));
 }
 
 fn verdict(met: bool) -> &'static str {
@@ -94,6 +111,8 @@ struct Bench {
     service: PathBuf,
     postgres_bin: PathBuf,
     user: Option<(u32, u32)>,
+    /// What runs keep for each other.
+    cache: TempDir,
 }
 
 impl Bench {
@@ -119,23 +138,30 @@ impl Bench {
             let user = nix::unistd::User::from_name("postgres").unwrap().expect("there is a user `postgres`");
             (user.uid.as_raw(), user.gid.as_raw())
         });
-        Self { root, service: target.join("release/examples/datastorage"), postgres_bin, user }
+        let cache = tempfile::tempdir().unwrap();
+        let bench =
+            Self { root, service: target.join("release/examples/datastorage"), postgres_bin, user, cache };
+        // Keeps what the warm ones use.
+        bench.recipe(&[]);
+        bench
     }
 
-    /// Milliseconds of set-up, of teardown, and of the whole process.
-    fn recipe(&self) -> (f64, f64, f64) {
+    fn recipe(&self, args: &[&str]) -> Run {
         let state = tempfile::tempdir().unwrap();
         let began = Instant::now();
         let output = outside_cargo(env!("CARGO_BIN_EXE_recipe"))
             .args(["run", "recipes/datastorage.rhai", "--rm", "--output", "json", "--quiet"])
+            .args(args)
             .env("RECIPE_STATE_DIR", state.path())
+            .env("RECIPE_CACHE_DIR", self.cache.path())
             .current_dir(self.root)
             .output()
             .unwrap();
         let process = ms(began);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        (summary["wall_ms"].as_f64().unwrap(), summary["teardown_ms"].as_f64().unwrap(), process)
+        let ms = |field: &str| summary[field].as_f64().unwrap();
+        Run { set_up: ms("wall_ms"), teardown: ms("teardown_ms"), process }
     }
 
     fn naive(&self) -> f64 {

@@ -1,5 +1,6 @@
 //! The command line: types only.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -7,9 +8,11 @@ use clap_complete::engine::ArgValueCompleter;
 
 use crate::commands::shell;
 
+mod cache;
 mod measure;
 mod tools;
 
+pub use cache::{CacheArgs, CacheCommand, CacheSort};
 pub use measure::{BenchArgs, TestArgs};
 pub use tools::{CompletionsArgs, DoctorArgs, InitArgs, LockArgs, ManArgs, Need, Shell};
 
@@ -25,6 +28,7 @@ Exit codes:
 Environment variables:
   RECIPE_TARGET        where to set up, when --target does not say
   RECIPE_STATE_DIR     where records of runs are kept
+  RECIPE_CACHE_DIR     where results of runs are kept for later ones
   RECIPE_RUN_DIR       where servers keep their data while they run
   RECIPE_PG_BIN        the directory of PostgreSQL's programs
   RECIPE_REDIS_SERVER  the program redis-server
@@ -64,6 +68,8 @@ pub enum Command {
     /// The ways take turns, so that noise of the machine meets all of them; each run starts from nothing
     /// and is taken down. Where results of earlier runs are kept, runs that use them are measured, too.
     Bench(BenchArgs),
+    /// List, explain, remove and check what is kept of earlier runs
+    Cache(CacheArgs),
     /// Show what a run would do, and how long it would take, without doing it
     Plan(PlanArgs),
     /// Write and run a recipe entry by entry, or look into an environment
@@ -101,6 +107,13 @@ pub enum Command {
     Man(ManArgs),
     /// Print the JSON schema of recipe.toml, for editors
     Schema,
+    /// The test command of a run, which waits until it may begin
+    #[command(name = crate::run::foreground::EXEC, hide = true)]
+    Exec {
+        /// Its words.
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
     /// A port-forward of a run
     #[command(name = "__forward", hide = true)]
     Forward {
@@ -132,7 +145,6 @@ pub struct UpArgs {
 
 /// A run, whatever it is for.
 #[derive(Debug, Clone, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct RunArgs {
     /// The recipe, a .rhai file; with --help its parameters are listed
     #[arg(add = ArgValueCompleter::new(shell::recipes))]
@@ -158,9 +170,9 @@ pub struct RunArgs {
     /// Fail when the set-up takes longer, such as 90s or 5m
     #[arg(long, value_name = "TIME", value_parser = crate::run::duration::parse)]
     pub timeout: Option<std::time::Duration>,
-    /// Use no results of earlier runs; this version keeps none
-    #[arg(long)]
-    pub no_cache: bool,
+    /// Use and keep no results of earlier runs, of all sorts or of those that are named
+    #[arg(long, value_enum, value_name = "SORT", value_delimiter = ',', num_args = 0..=1, require_equals = true, default_missing_value = "all")]
+    pub no_cache: Vec<CacheSort>,
     /// Also write the events of the run to this file, a JSON object a line
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::primitives::Parameter;
 use crate::run::{Failure, Kind};
+use crate::targets::caches::DATABASE_LIMIT;
 use crate::targets::{TARGETS, is_target};
 
 /// The project's `recipe.toml`, beside or above its recipes.
@@ -18,6 +19,9 @@ struct ProjectFile {
     target: Option<String>,
     /// Where images for `kube:CONTEXT` are pushed to, when nothing else says.
     registry: Option<String>,
+    /// How much is kept of databases.
+    #[serde(default)]
+    cache: CacheTable,
     /// Read where modules are looked for.
     #[serde(rename = "path")]
     _path: Option<toml::Value>,
@@ -25,6 +29,14 @@ struct ProjectFile {
     _modules: Option<toml::Value>,
     #[serde(rename = "override")]
     _override: Option<toml::Value>,
+}
+
+/// What is kept for later runs.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CacheTable {
+    /// Megabytes of databases.
+    databases_mb: Option<u64>,
 }
 
 /// The JSON schema of `recipe.toml`.
@@ -57,6 +69,16 @@ pub fn schema() -> Value {
                     },
                 },
             },
+            "cache": {
+                "type": "object", "additionalProperties": false,
+                "description": "how much is kept for later runs; the least used goes first",
+                "properties": {
+                    "databases_mb": {
+                        "type": "integer", "minimum": 0,
+                        "description": "megabytes of initialised and migrated databases; 2000 when left out",
+                    },
+                },
+            },
             "override": {
                 "type": "object", "additionalProperties": { "type": "string" },
                 "description": "modules of which the functions of another file replace some",
@@ -85,6 +107,15 @@ pub fn target(given: Option<&str>, workspace: &Path) -> Result<String, Failure> 
 /// When `recipe.toml` is wrong.
 pub fn registry(given: Option<&str>, workspace: &Path) -> Result<Option<String>, Failure> {
     Ok(given.map(str::to_owned).or(project_file(workspace)?.registry))
+}
+
+/// Bytes of databases that are kept for later runs.
+///
+/// # Errors
+/// When `recipe.toml` is wrong.
+pub fn database_limit(workspace: &Path) -> Result<u64, Failure> {
+    let megabytes = project_file(workspace)?.cache.databases_mb;
+    Ok(megabytes.map_or(DATABASE_LIMIT, |megabytes| megabytes.saturating_mul(1_000_000)))
 }
 
 fn project_file(workspace: &Path) -> Result<ProjectFile, Failure> {

@@ -37,6 +37,11 @@ fn control() {
 }
 
 #[test]
+fn databases() {
+    check("databases");
+}
+
+#[test]
 fn errors() {
     check("errors");
 }

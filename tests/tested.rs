@@ -2,14 +2,13 @@
 
 mod harness;
 
-use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 use harness::live::{eventually, runs};
+use harness::terminal::Terminal;
 use harness::{Output, Sandbox};
-use nix::pty::openpty;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -164,8 +163,7 @@ fn a_second_signal_kills_the_command() {
 #[test]
 fn a_killed_recipe_takes_its_command_along() {
     let sandbox = Sandbox::with(RECIPE);
-    // It speaks when the supervisor has long been told of it.
-    let script = "sleep 1; echo $$; sleep 600";
+    let script = "echo $$; sleep 600";
     let mut command = sandbox.command(["test", "recipe.rhai", "-q", "--", "sh", "-c", script]);
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut pid = String::new();
@@ -181,55 +179,19 @@ fn a_killed_recipe_takes_its_command_along() {
     eventually("all is gone", || !runs(pid) && sandbox.processes().is_empty());
 }
 
-/// `recipe test` in the foreground of a terminal of its own.
-struct Terminal {
-    child: std::process::Child,
-    screen: File,
-    seen: String,
-}
-
-impl Terminal {
-    fn start(sandbox: &Sandbox, script: &str) -> Self {
-        let pty = openpty(None, None).unwrap();
-        let recipe = sandbox.command(["test", "recipe.rhai", "-q", "--", "sh", "-c", script]);
-        let mut command = std::process::Command::new("setsid");
-        // A session of its own, whose terminal is that of the standard input.
-        command.args(["--ctty", "--wait"]).arg(recipe.get_program()).args(recipe.get_args());
-        command.current_dir(sandbox.path());
-        for (name, value) in recipe.get_envs().filter_map(|(name, value)| Some((name, value?))) {
-            command.env(name, value);
-        }
-        let slave = || Stdio::from(pty.slave.try_clone().unwrap());
-        let child = command.stdin(slave()).stdout(slave()).stderr(slave()).spawn().unwrap();
-        Self { child, screen: File::from(pty.master), seen: String::new() }
-    }
-
-    /// Reads on until `text` is on the screen.
-    fn shows(&mut self, text: &str) {
-        while !self.seen.contains(text) {
-            let mut bytes = [0; 1024];
-            let count = self.screen.read(&mut bytes).unwrap_or_else(|_| panic!("no {text} in {}", self.seen));
-            self.seen.push_str(&String::from_utf8_lossy(&bytes[..count]));
-        }
-    }
-
-    fn types(&mut self, text: &str) {
-        self.screen.write_all(text.as_bytes()).unwrap();
-    }
-
-    fn ends(&mut self) -> i32 {
-        Output::code_of(self.child.wait().unwrap())
-    }
+/// `recipe test` in the foreground of a terminal.
+fn on_terminal(sandbox: &Sandbox, script: &str) -> Terminal {
+    sandbox.terminal(&["test", "recipe.rhai", "-q", "--", "sh", "-c", script])
 }
 
 #[test]
 fn control_c_is_the_commands() {
     let sandbox = Sandbox::with(RECIPE);
-    let mut terminal = Terminal::start(&sandbox, TRAPPED);
-    terminal.shows("ready");
-    terminal.types("\x03");
-    terminal.shows("told");
-    assert_eq!(terminal.ends(), 5, "its own code, for recipe was not asked to end");
+    let mut terminal = on_terminal(&sandbox, TRAPPED);
+    terminal.says("ready");
+    terminal.keys("\x03");
+    terminal.says("told");
+    assert_eq!(terminal.end(), 5, "its own code, for recipe was not asked to end");
     assert_eq!(sandbox.runs()[0]["state"], "down");
     sandbox.assert_nothing_left();
 }
@@ -237,10 +199,13 @@ fn control_c_is_the_commands() {
 #[test]
 fn control_c_that_ends_the_command_leads_to_the_teardown() {
     let sandbox = Sandbox::with(RECIPE);
-    let mut terminal = Terminal::start(&sandbox, "echo ready; sleep 600");
-    terminal.shows("ready");
-    terminal.types("\x03");
-    assert_eq!(terminal.ends(), 130);
+    // A `sh` that gets the signal just before it starts a command waits for the
+    // end of that command; one that loops does not wait for long.
+    let script = "trap 'trap - INT; kill -INT $$' INT; echo ready; while :; do sleep 0.05; done";
+    let mut terminal = on_terminal(&sandbox, script);
+    terminal.says("ready");
+    terminal.keys("\x03");
+    assert_eq!(terminal.end(), 130);
     assert!(sandbox.path().join("hook").exists());
     sandbox.assert_nothing_left();
 }
@@ -248,10 +213,33 @@ fn control_c_that_ends_the_command_leads_to_the_teardown() {
 #[test]
 fn the_command_can_read_the_terminal() {
     let sandbox = Sandbox::with(RECIPE);
-    let mut terminal =
-        Terminal::start(&sandbox, "echo ready; read -r line < /dev/tty; echo \"<$line>\"; exit 9");
-    terminal.shows("ready");
-    terminal.types("typed\n");
-    terminal.shows("<typed>");
-    assert_eq!(terminal.ends(), 9);
+    let mut terminal = on_terminal(&sandbox, "echo ready; read -r line < /dev/tty; echo \"<$line>\"; exit 9");
+    terminal.says("ready");
+    terminal.keys("typed\n");
+    terminal.says("<typed>");
+    assert_eq!(terminal.end(), 9);
+}
+
+#[test]
+fn control_z_gives_the_shell_its_prompt_and_fg_goes_on() {
+    let sandbox = Sandbox::with(RECIPE);
+    let mut shell = sandbox.shell();
+    shell.says("shell> ");
+    let script = "echo ready $((1 + 1)); read -r line; echo \\<$line\\>; exit 9";
+    shell.enter(&format!("$RECIPE test recipe.rhai -q -- sh -c '{script}'"));
+    // What was typed is on the screen, too, but not this.
+    shell.says("ready 2");
+    shell.keys("\x1a");
+    shell.says("Stopped");
+    shell.says("shell> ");
+    shell.enter("echo $((40 + 2))");
+    shell.says("42");
+    shell.enter("fg");
+    shell.says("$RECIPE test");
+    shell.enter("typed");
+    shell.says("<typed>");
+    shell.enter("exit $?");
+    assert_eq!(shell.end(), 9);
+    assert_eq!(sandbox.runs()[0]["state"], "down");
+    sandbox.assert_nothing_left();
 }

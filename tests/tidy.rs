@@ -19,7 +19,10 @@ const LAYERS: [(&str, &[&str]); 7] = [
 /// Outside crates and the one place that may use them.
 const HOMES: &[(&str, &str)] = &[
     ("rhai::", "src/script src/primitives src/commands/session.rs src/lib.rs"),
-    ("tokio_postgres::", "src/migrate src/targets src/primitives/database.rs"),
+    (
+        "tokio_postgres::",
+        "src/migrate src/targets src/primitives/database.rs src/primitives/migrating.rs src/primitives/reset.rs",
+    ),
     ("clap::", "src/cli.rs src/cli src/commands/mod.rs src/commands/shell.rs"),
     ("miette::", "src/script/diagnostic.rs src/script/render.rs"),
     ("reqwest::", "src/targets/http.rs src/primitives/web.rs"),

@@ -1,6 +1,7 @@
 //! The subcommands, a file each.
 
 mod bench;
+mod cache;
 mod check;
 mod clear;
 mod doc;
@@ -58,12 +59,14 @@ pub fn main() -> ExitCode {
     log();
     let result = match cli.command {
         Command::Supervise { run_dir } => return crate::supervise::run_shim(&run_dir),
+        Command::Exec { command } => return test::exec(&command),
         Command::Forward { file } => {
             block_on(crate::targets::kubernetes::run_forward(&file)).map(|never| match never {})
         }
         Command::Run(args) => run::run(&args),
         Command::Test(args) => test::test(&args),
         Command::Bench(args) => bench::bench(&args),
+        Command::Cache(args) => cache::cache(&args),
         Command::Plan(args) => plan::plan_run(&args),
         Command::Repl(args) => repl::repl(&args),
         Command::Down(args) => down::down(&args),

@@ -8,13 +8,14 @@ use jiff::Timestamp;
 use super::export::Exports;
 use super::session::{Ended, Purpose, Session};
 use super::{Done, bench, listener, reuse, terminal};
-use crate::cli::{Output, RunArgs, UpArgs};
+use crate::cli::{CacheSort, Output, RunArgs, UpArgs};
 use crate::primitives::{TABLE, declared_params};
 use crate::report::{Entry, History, Summary, Totals, params_digest, timeline};
 use crate::run::event::{CancelReason, Outcome};
 use crate::run::{Failure, folder};
 use crate::script::call::quieten_panics;
 use crate::script::{Diagnostic, Program, workspace_of};
+use crate::targets::caches::Caches;
 use crate::{exit, settings};
 
 /// Problems that make a run pointless, whichever way it would take. Others may
@@ -56,6 +57,12 @@ fn set_up(args: &RunArgs, purpose: Purpose<'_>, reuse: bool) -> Done {
     let declared = declared_params(&program);
     let params = settings::params(&args.set, args.params.as_deref(), declared.as_deref())?;
     let digest = params_digest(&params);
+    let caches = Caches {
+        postgres: args.may_cache(CacheSort::Postgres),
+        images: args.may_cache(CacheSort::Images),
+        limit: settings::database_limit(&workspace)?,
+        recipe: bench::absolute(&args.recipe),
+    };
     let exports = Exports::open(args)?;
 
     let runtime = super::runtime()?;
@@ -68,6 +75,7 @@ fn set_up(args: &RunArgs, purpose: Purpose<'_>, reuse: bool) -> Done {
         target,
         registry,
         params,
+        caches,
         program,
         runtime: runtime.handle().clone(),
         reuse: None,
@@ -101,7 +109,7 @@ fn remember(args: &RunArgs, params: String, ended: &Ended) {
         target: model.target.clone(),
         params,
         sequential: args.sequential,
-        fresh: args.no_cache,
+        fresh: args.no_cache.contains(&CacheSort::All),
         outcome: model.setup_outcome(),
         totals: Totals::of(model),
     };

@@ -30,6 +30,7 @@ use crate::run::event::{CancelReason, EventKind, Level, SCHEMA};
 use crate::run::folder::{Facts, State};
 use crate::run::{Dispatcher, Events, Failure, Kind, Outcome, Reporter, RunFolder, Secrets, machine};
 use crate::script::{Diagnostic, Program};
+use crate::targets::caches::Caches;
 
 /// What an environment is set up for.
 #[derive(Clone, Copy)]
@@ -53,6 +54,7 @@ pub(super) struct Session<'a> {
     pub target: String,
     pub registry: Option<String>,
     pub params: BTreeMap<String, Value>,
+    pub caches: Caches,
     pub program: Arc<Program>,
     pub runtime: Handle,
     /// The environment to change instead of a new one, with `--reuse`.
@@ -179,6 +181,7 @@ impl Session<'_> {
             program: &self.program,
             runtime: &self.runtime,
             sequential: self.args.sequential,
+            caches: self.caches.clone(),
         }
     }
 
@@ -215,6 +218,7 @@ impl Session<'_> {
         ended.reason = stop.reason();
         ended.wall_ms = events.emit(EventKind::SetupFinished { outcome: ended.outcome() });
 
+        self.keep_for_later(stage, stop, events).await;
         if let (Purpose::Test(args), Outcome::Succeeded) = (self.purpose, ended.outcome()) {
             let tested = test::run(args, stage, stop, events, &mut ended.test_code).await;
             ended.error = tested.err().map(Diagnostic::from);
@@ -243,6 +247,30 @@ impl Session<'_> {
         }
         if !ended.up {
             stop.during(take_down(stage, events, ended)).await;
+        }
+    }
+
+    /// Keeps what later runs need not make again. Whatever comes of it, this run
+    /// is what it is.
+    async fn keep_for_later(&self, stage: &Stage, stop: &mut Stop, events: &Events) {
+        let token = stop.token().clone();
+        let keep = token.run_until_cancelled(stage.host.environment.target.keep());
+        let began = Instant::now();
+        let message = |level, text| EventKind::Message { level, branch: "".into(), text };
+        match stop.during(keep).await {
+            Some(Ok(true)) => {
+                let took = show(began.elapsed());
+                events.emit(message(
+                    Level::Info,
+                    format!("databases are kept for later runs, which took {took}"),
+                ));
+            }
+            Some(Err(failure)) => {
+                let why = failure.cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
+                let text = format!("databases are not kept for later runs: {failure}{why}");
+                events.emit(message(Level::Warning, text));
+            }
+            Some(Ok(false)) | None => {}
         }
     }
 

@@ -20,6 +20,7 @@ use crate::run::folder::{Facts, Identity, State};
 use crate::run::{Events, Failure, Journal, Kind, RunFolder, Secrets, scratch};
 use crate::script::{Environment, Host, Memory, Program, Takeover};
 use crate::supervise::{ProcessId, Supervisor};
+use crate::targets::caches::Caches;
 use crate::targets::{self, Belongings};
 
 /// How long `on_exit`, stopping commands, and teardown may each take.
@@ -37,6 +38,7 @@ pub(super) struct Setting<'a> {
     pub program: &'a Program,
     pub runtime: &'a Handle,
     pub sequential: bool,
+    pub caches: Caches,
 }
 
 /// What a script acts on.
@@ -153,6 +155,7 @@ impl Setting<'_> {
             journal: journal.clone(),
             children: children.clone(),
             secrets: secrets.clone(),
+            caches: self.caches.clone(),
         };
         let environment = Arc::new(Environment {
             folder: folder.clone(),

@@ -1,11 +1,10 @@
 //! `recipe test`: sets up, tests with a command, takes down.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
-
-use serde_json::{Map, Value};
 
 use super::session::Purpose;
 use super::stage::Stage;
@@ -14,20 +13,27 @@ use super::{Done, env, run};
 use crate::cli::TestArgs;
 use crate::report::test_results;
 use crate::run::event::{EventKind, Level, TestResults};
-use crate::run::foreground::Foreground;
+use crate::run::foreground::{self, Foreground};
 use crate::run::{Events, Failure, Kind};
 
 /// Names the run for the command, so that it can ask `recipe logs` and others.
 const RUN_VARIABLE: &str = "RECIPE_RUN";
 
 /// What a shell says of a command that it cannot execute.
-const NOT_EXECUTED: i32 = 127;
+const NOT_EXECUTED: u8 = 127;
 
 /// File systems take their time from a clock that ticks this rarely.
 const CLOCK: Duration = Duration::from_millis(20);
 
 pub(super) fn test(args: &TestArgs) -> Done {
     run::play(&args.run, Purpose::Test(args), args.reuse)
+}
+
+/// Becomes the test command of a run, in a process of its own.
+pub(super) fn exec(command: &[OsString]) -> ExitCode {
+    let error = foreground::exec(command);
+    anstream::eprintln!("error: `{}` cannot be executed: {error}", command[0].display());
+    ExitCode::from(NOT_EXECUTED)
 }
 
 /// Runs the command against the environment on `stage`; `code` becomes its exit
@@ -48,10 +54,12 @@ pub(super) async fn run(
     events.emit(EventKind::TestStarted { command: words.clone() });
     // From now on the terminal is the command's.
     events.settle();
-    let started = Foreground::start(stop.children(), command(args, &outputs, &stage.folder.id)).await;
+    let run = (RUN_VARIABLE.to_owned(), stage.folder.id.clone());
+    let variables = env::variables(&outputs).chain([run]);
+    let started = Foreground::start(stop.children(), &args.command, variables).await;
     let foreground = started.map_err(|error| {
-        *code = Some(NOT_EXECUTED);
-        events.emit(EventKind::TestFinished { code: NOT_EXECUTED, results: None });
+        *code = Some(NOT_EXECUTED.into());
+        events.emit(EventKind::TestFinished { code: NOT_EXECUTED.into(), results: None });
         Failure::new(Kind::NotFound, format!("the test command `{}` cannot be executed", words[0]))
             .hint("name a program in PATH, or its path, after `--`")
             .cause(error)
@@ -71,12 +79,6 @@ pub(super) async fn run(
     events.emit(EventKind::TestFinished { code: ended.code, results });
     *code = Some(ended.code);
     Ok(())
-}
-
-fn command(args: &TestArgs, outputs: &Map<String, Value>, run: &str) -> Command {
-    let mut command = Command::new(&args.command[0]);
-    command.args(&args.command[1..]).envs(env::variables(outputs)).env(RUN_VARIABLE, run);
-    command
 }
 
 /// Tests that leave no results are told of, but their exit code is what counts.

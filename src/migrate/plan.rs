@@ -101,7 +101,7 @@ impl std::fmt::Display for Version {
 }
 
 /// One file to apply.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Migration {
     pub(super) version: Version,
     pub(super) file: PathBuf,
@@ -118,6 +118,11 @@ impl Migration {
         &self.name
     }
 
+    /// The file's text, without a byte order mark.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
     /// The file.
     pub fn file(&self) -> &Path {
         &self.file
@@ -126,6 +131,21 @@ impl Migration {
     /// A digest of what the file applies; line ends do not count.
     pub fn checksum(&self) -> &str {
         &self.checksum
+    }
+
+    /// A digest of all that decides what the file does: its bytes, the texts
+    /// that are sent, with variables put in, and whether in a transaction.
+    pub fn digest(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        let mut add = |text: &str| {
+            hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+        };
+        add(&self.source);
+        add(&self.checksum);
+        add(&self.version.to_string());
+        add(if self.script.transaction { "transaction" } else { "" });
+        self.script.pieces().iter().for_each(|piece| add(piece.text()));
+        hasher.finalize().to_hex()[..32].to_owned()
     }
 }
 
@@ -138,6 +158,15 @@ pub struct Plan {
     pub why: String,
     /// In the order of application.
     pub migrations: Vec<Migration>,
+}
+
+impl Plan {
+    /// The first `count` migrations alone.
+    #[must_use]
+    pub fn first(&self, count: usize) -> Self {
+        let migrations = self.migrations.iter().take(count).cloned().collect();
+        Self { style: self.style, why: self.why.clone(), migrations }
+    }
 }
 
 /// A folder that cannot be applied.

@@ -43,14 +43,14 @@ pub enum ScriptError {
 }
 
 /// The SQL of one migration.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Script {
     pieces: Vec<Piece>,
     pub transaction: bool,
 }
 
 /// Text that goes to PostgreSQL in one message, if there is no transaction.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Piece {
     text: String,
     /// The file's line of each line of the text.
@@ -114,6 +114,10 @@ impl Piece {
         let mut piece = Self { text, lines, indent: 0, statements: Vec::new() };
         piece.statements = piece.split()?;
         Ok(piece)
+    }
+
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     pub fn is_blank(&self) -> bool {

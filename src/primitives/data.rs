@@ -162,7 +162,9 @@ async fn deploy_postgres(call: Call, args: Arguments) -> Done {
         timeout: args.duration("timeout").unwrap_or_default(),
     };
     let cluster = args.the::<Cluster>("cluster");
-    Ok(Dynamic::from(call.host().environment.target.deploy_postgres(&call.step, &cluster, request).await?))
+    let postgres = call.host().environment.target.deploy_postgres(&call.step, &cluster, request).await?;
+    super::reset::prepare(&call, &postgres, None).await?;
+    Ok(Dynamic::from(postgres))
 }
 
 async fn deploy_redis(call: Call, args: Arguments) -> Done {
@@ -181,6 +183,6 @@ async fn deploy_redis(call: Call, args: Arguments) -> Done {
 
 async fn migrate(call: Call, args: Arguments) -> Done {
     let postgres = args.the::<Postgres>("postgres");
-    super::database::migrate(&call, &postgres, &args).await?;
+    super::migrating::migrate(&call, &postgres, &args).await?;
     Ok(Dynamic::from(postgres))
 }

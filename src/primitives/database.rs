@@ -1,7 +1,5 @@
 //! Databases: asking and changing them.
 
-use std::path::Path;
-
 use futures::FutureExt;
 use redis::Value;
 use rhai::{Array, Dynamic, Map};
@@ -10,9 +8,7 @@ use tokio_postgres::types::{Kind as SqlKind, Type as SqlType};
 use tokio_postgres::{Client, Column, NoTls, SimpleQueryMessage, Statement};
 
 use super::Done;
-use crate::migrate::{self, ApplyError, Format, PlanError, Progress, Style};
-use crate::run::event::Level;
-use crate::run::failure::{offset_of, word_length};
+use crate::run::failure::word_length;
 use crate::run::{Excerpt, Failure, Kind};
 use crate::script::json::{from_json, to_json};
 use crate::script::{Arguments, Call, Family, Param, Primitive, Run, Type};
@@ -56,8 +52,8 @@ print(redis_command(redis, ["LLEN", "queue"]));"#,
 ];
 
 /// A connection that ends when it is dropped.
-struct Session {
-    client: Client,
+pub(super) struct Session {
+    pub client: Client,
     connection: tokio::task::JoinHandle<Result<(), tokio_postgres::Error>>,
 }
 
@@ -67,8 +63,14 @@ impl Drop for Session {
     }
 }
 
-async fn connect(postgres: &Postgres) -> Result<Session, Failure> {
-    let (client, connection) = postgres.config().connect(NoTls).await.map_err(|error| {
+/// Connects to the database.
+pub(super) async fn connect(postgres: &Postgres) -> Result<Session, Failure> {
+    connect_to(postgres, &postgres.0.database).await
+}
+
+/// Connects to another database of the server.
+pub(super) async fn connect_to(postgres: &Postgres, database: &str) -> Result<Session, Failure> {
+    let (client, connection) = postgres.config().dbname(database).connect(NoTls).await.map_err(|error| {
         let what = format!("`{}` does not answer at {}", postgres.0.name, postgres.0.host);
         Failure::new(Kind::Unreachable, what).cause(error)
     })?;
@@ -194,7 +196,7 @@ fn sql_failure(error: &tokio_postgres::Error, text: &str) -> Failure {
 }
 
 /// Marks the word at byte `offset` of a text.
-fn mark(file: &str, text: &str, offset: usize) -> Excerpt {
+pub(super) fn mark(file: &str, text: &str, offset: usize) -> Excerpt {
     let span = (offset, word_length(&text[offset..]));
     Excerpt { file: file.to_owned(), text: text.into(), span, label: "here".to_owned() }
 }
@@ -242,110 +244,6 @@ fn from_redis(value: Value) -> Dynamic {
         }
         other => format!("{other:?}").into(),
     }
-}
-
-/// Applies the folder `dir` of `args` to the database.
-pub(super) async fn migrate(call: &Call, postgres: &Postgres, args: &Arguments) -> Result<(), Failure> {
-    let environment = &call.host().environment;
-    let dir = environment.path(&args.text("dir"));
-    let format = match args.text("format").as_str() {
-        "goose" => Format::Is(Style::Goose),
-        "updown" => Format::Is(Style::UpDown),
-        "versioned" => Format::Is(Style::Versioned),
-        "plain" => Format::Is(Style::Plain),
-        _ => Format::Auto,
-    };
-    let plan = {
-        let dir = dir.clone();
-        let plan = tokio::task::spawn_blocking(move || migrate::read(&dir, format)).await;
-        plan.map_err(|error| Failure::new(Kind::Bug, error.to_string()))?
-            .map_err(|error| plan_failure(error, &environment.workspace))?
-    };
-    if format == Format::Auto {
-        let text = format!("{}: {} migrations ({})", environment.display(&dir), plan.style.name(), plan.why);
-        call.step.message(Level::Info, text);
-    }
-    let mut session = connect(postgres).await?;
-    let table = args.string("table");
-    let step = call.step.clone();
-    let mut progress = |progress: Progress<'_>| match progress {
-        Progress::WaitingForLock => step.waiting("another process that migrates this database"),
-        Progress::Started { file, number, of } => {
-            step.waiting(file);
-            step.progress(number as u64 - 1, Some(of as u64), "files");
-        }
-        Progress::Finished { .. } => {}
-    };
-    let applied = migrate::apply(&mut session.client, &plan, table.as_deref(), &mut progress).await;
-    if let Err(ApplyError::Drift(drift)) = &applied {
-        let told = drift.to_string();
-        // What follows tells how to mend it by hand.
-        call.make_anew(&postgres.0.name, told.split(':').next().unwrap_or(&told)).await;
-    }
-    let applied = applied.map_err(apply_failure)?;
-    let (new, already) = (applied.applied.len(), applied.already);
-    let total = (new + already) as u64;
-    call.step.progress(total, Some(total), "files");
-    call.step.cache(new == 0, format!("{new} applied, {already} were already"));
-    Ok(())
-}
-
-fn plan_failure(error: PlanError, workspace: &Path) -> Failure {
-    let kind = if matches!(error, PlanError::Folder(_)) { Kind::NotFound } else { Kind::Sql };
-    let mut failure = Failure::new(kind, error.to_string());
-    if kind == Kind::NotFound {
-        failure.hint = Some(format!("a path in a recipe is relative to {}", workspace.display()));
-    }
-    failure.excerpt = match &error {
-        PlanError::Text { file, at, .. } => excerpt(file, at.line, at.column),
-        _ => None,
-    };
-    failure.cause = std::error::Error::source(&error).map(owned);
-    failure
-}
-
-fn apply_failure(error: ApplyError) -> Failure {
-    let hint = error.hint().map(str::to_owned);
-    let mut failure = match &error {
-        ApplyError::Statement(statement) => {
-            let mut failure = Failure::new(Kind::Sql, statement.to_string());
-            failure.evidence = [("detail", &statement.detail), ("context", &statement.context)]
-                .into_iter()
-                .filter_map(|(name, text)| text.as_ref().map(|text| format!("{name}: {text}")))
-                .collect();
-            if !statement.undone {
-                failure.evidence.push(
-                    "the file has no transaction: its statements before this one have had effect".into(),
-                );
-            }
-            failure.excerpt = excerpt(&statement.file, statement.at.line, statement.at.column);
-            failure
-        }
-        ApplyError::Database { .. } | ApplyError::Lost { .. } => {
-            Failure::new(Kind::Unreachable, error.to_string())
-        }
-        _ => Failure::new(Kind::Sql, error.to_string()),
-    };
-    failure.hint = hint;
-    failure.cause = std::error::Error::source(&error).map(owned);
-    failure
-}
-
-/// The texts of a cause and its causes, kept when the error itself cannot be.
-fn owned(error: &(dyn std::error::Error + 'static)) -> std::sync::Arc<dyn std::error::Error + Send + Sync> {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        text.push_str(&format!(": {error}"));
-        next = error.source();
-    }
-    std::sync::Arc::new(std::io::Error::other(text))
-}
-
-fn excerpt(file: &Path, line: u32, column: u32) -> Option<Excerpt> {
-    let text = std::fs::read_to_string(file).ok()?;
-    let offset = offset_of(&text, line as usize, column as usize);
-    Some(mark(&file.display().to_string(), &text, offset))
 }
 
 #[cfg(test)]

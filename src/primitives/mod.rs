@@ -11,7 +11,9 @@ mod handles;
 mod image;
 mod kept;
 mod machine;
+mod migrating;
 mod params;
+mod reset;
 mod reuse;
 mod rules;
 mod services;
@@ -51,6 +53,7 @@ pub fn all() -> impl Iterator<Item = &'static Primitive> {
         image::TABLE,
         data::TABLE,
         database::TABLE,
+        reset::TABLE,
         services::TABLE,
         waiting::TABLE,
         machine::TABLE,
@@ -80,6 +83,7 @@ pub fn register(own: &'static [Primitive]) {
     assert!(OWN.set(own).is_ok(), "primitives are registered once");
 }
 
+pub use migrating::kept_migrations;
 pub use params::{Parameter, declared as declared_params};
 
 /// What a primitive returns that returns nothing.

@@ -190,6 +190,38 @@ impl Children {
         Ok(Finished { status, stdout: stdout.text(), stderr: stderr.text(), left_processes })
     }
 
+    /// Runs a server to its end, which `stop` brings about once `work` is done.
+    ///
+    /// # Errors
+    /// When it cannot be started. What `work` gave is missing where the server
+    /// ended before.
+    pub async fn serve<T>(
+        &self,
+        command: &Command,
+        stop: Signal,
+        work: impl Future<Output = T>,
+    ) -> std::io::Result<(Option<T>, Finished)> {
+        let mut child = self.spawn(command).await?;
+        let (stdout, stderr) = child.pipes();
+        let (mut stdout, mut stderr) = (Output::new(stdout), Output::new(stderr));
+        let mut work = std::pin::pin!(work);
+        let mut done = None;
+        let status = loop {
+            tokio::select! {
+                Some(_) = stdout.next() => {}
+                Some(_) = stderr.next() => {}
+                value = &mut work, if done.is_none() => {
+                    done = Some(value);
+                    // To the server alone: it ends its children in order.
+                    let _ = kill(Pid::from_raw(child.group), stop);
+                }
+                status = child.wait() => break status?,
+            }
+        };
+        let left_processes = child.over();
+        Ok((done, Finished { status, stdout: stdout.text(), stderr: stderr.text(), left_processes }))
+    }
+
     async fn spawn(&self, command: &Command) -> std::io::Result<Running> {
         let mut process = tokio::process::Command::new(&command.program);
         if command.only_env {

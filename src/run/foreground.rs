@@ -7,22 +7,57 @@
 //! recipe sees it and stops, too, so that the shell gets its prompt back, and
 //! `fg` continues both. Where there is no terminal, or somebody else is in its
 //! foreground, signals that recipe gets are passed on, and that is all.
+//!
+//! Between fork and exec there is a recipe that has stopped itself. It becomes
+//! the command once the terminal is handed over and the supervisor knows of it,
+//! so that neither a key nor the death of recipe can come too early.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg, raise};
 use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
+use nix::unistd::{Pid, getpgrp, getppid, tcgetpgrp, tcsetpgrp};
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::child::Children;
 use crate::supervise::ProcessId;
+
+/// The subcommand that calls [`exec`].
+pub const EXEC: &str = "__exec";
+
+/// Stops this process, and makes it the command of these words once it is
+/// continued. Returns only why that cannot be.
+#[must_use]
+pub fn exec(words: &[OsString]) -> io::Error {
+    let parent = getppid();
+    if let Err(error) = raise(Signal::SIGSTOP) {
+        return error.into();
+    }
+    if getppid() != parent {
+        // The kernel continues what a dead recipe has stopped.
+        return io::Error::other("recipe has died before it began");
+    }
+    Command::new(&words[0]).args(&words[1..]).exec()
+}
+
+fn is_there(program: &OsStr) -> bool {
+    let path = Path::new(program);
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    match path.components().count() {
+        1 if !program.as_encoded_bytes().contains(&b'/') => {
+            std::env::split_paths(&folders).any(|folder| folder.join(path).is_file())
+        }
+        _ => path.is_file(),
+    }
+}
 
 /// A command in the foreground that has not ended.
 pub struct Foreground {
@@ -44,17 +79,32 @@ pub struct Ended {
 }
 
 impl Foreground {
-    /// Starts `command`, which has this process' standard streams, and hands the
-    /// terminal over. Its group dies with this process.
+    /// Starts the command of these words, which has this process' standard
+    /// streams, and hands the terminal over. Its group dies with this process.
     ///
     /// # Errors
-    /// When it cannot be started.
-    pub async fn start(children: &Children, mut command: Command) -> io::Result<Self> {
+    /// When there is no such program, or it cannot be started.
+    pub async fn start(
+        children: &Children,
+        words: &[OsString],
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> io::Result<Self> {
+        if !is_there(&words[0]) {
+            return Err(Errno::ENOENT.into());
+        }
         let continued = signal(SignalKind::from_raw(Signal::SIGCONT as i32))?;
-        command.process_group(0).envs(children.mark());
-        let child = command.spawn()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args([EXEC, "--"]).args(words).envs(variables).envs(children.mark());
+        let child = command.process_group(0).spawn()?;
         let group = Pid::from_raw(child.id().cast_signed());
+        // It stops at once, or ends.
+        let change =
+            tokio::task::spawn_blocking(move || waitpid(group, Some(WaitPidFlag::WUNTRACED))).await?;
+        if !matches!(change, Ok(WaitStatus::Stopped(..))) {
+            return Err(io::Error::other(format!("it did not wait for its start: {change:?}")));
+        }
         let leader = ProcessId::of(group.as_raw());
+        children.guard(leader).await;
         let (told, changes) = unbounded_channel();
         std::thread::spawn(move || {
             loop {
@@ -68,7 +118,6 @@ impl Foreground {
         let terminal = Terminal::open();
         let foreground = Self { group, leader, children: children.clone(), terminal, changes, continued };
         foreground.resume();
-        foreground.children.guard(leader).await;
         Ok(foreground)
     }
 

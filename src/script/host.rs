@@ -101,10 +101,10 @@ pub struct Host {
     steps: Arc<AtomicU64>,
     failed_groups: AtomicU64,
     groups: Mutex<HashMap<String, GroupFailure>>,
-    on_exit: Mutex<Vec<ExitHook>>,
+    pub(super) on_exit: Mutex<Vec<ExitHook>>,
 }
 
-struct ExitHook {
+pub(super) struct ExitHook {
     closure: FnPtr,
     #[expect(deprecated, reason = "Rhai marks what it calls volatile as deprecated; the version is pinned")]
     context: rhai::NativeCallContextStore,
@@ -301,16 +301,23 @@ impl Host {
         Ok(())
     }
 
-    /// Forgets what a pass of the script has left for the end.
-    pub(super) fn forget_exit_hooks(&self) {
-        self.on_exit.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-
     /// Keeps `closure` for the end of the run.
     pub(crate) fn on_exit(&self, context: &NativeCallContext, call: Call, closure: &FnPtr) {
         #[expect(deprecated, reason = "as above")]
         let hook = ExitHook { closure: snapshot(closure), context: context.store_data(), call };
         self.on_exit.lock().unwrap_or_else(PoisonError::into_inner).push(hook);
+    }
+
+    /// Whether the script calls a function of this name anywhere.
+    #[must_use]
+    pub fn calls(&self, name: &str) -> bool {
+        self.sources.calls(name)
+    }
+
+    /// Whether it may do so yet: what is typed entry by entry may.
+    #[must_use]
+    pub fn may_call(&self, name: &str) -> bool {
+        self.calls(name) || !self.sources.trees().iter().any(|(key, _)| *key == self.main)
     }
 
     /// The variables of the script as it ended.

@@ -201,6 +201,15 @@ impl Sources {
         sources.values().map(|source| (source.display.clone(), source.text.clone())).collect()
     }
 
+    /// Whether any of the compiled files calls a function of this name.
+    pub(super) fn calls(&self, name: &str) -> bool {
+        let mut found = false;
+        for (_, tree) in self.trees() {
+            syntax::calls(&tree, &mut |call| found |= call.name == name);
+        }
+        found
+    }
+
     /// The compiled files by their keys, sorted.
     pub(super) fn trees(&self) -> Vec<(String, Arc<AST>)> {
         let sources = self.files.read().unwrap_or_else(PoisonError::into_inner);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::migrations::{Migrations, Recalled};
 use crate::run::{Failure, Kind, Step};
 
 /// A running thing that can be waited for.
@@ -23,6 +24,16 @@ pub trait Workload: Send + Sync {
     fn remains(&self) -> serde_json::Value {
         serde_json::Value::Null
     }
+
+    /// Brings a database as near to what `migrations` make of it as is known
+    /// from earlier runs. The rest of them is to be applied, and
+    /// [`Workload::migrated`] called when that is done.
+    async fn recall(&self, _migrations: &Arc<dyn Migrations>) -> Recalled {
+        Recalled::default()
+    }
+
+    /// The migrations of the last [`Workload::recall`] are all applied.
+    async fn migrated(&self) {}
 
     /// Runs a command in its surroundings and with its environment. Only
     /// services can.

@@ -3,6 +3,8 @@
 //! A target makes clusters, images, databases and services in its own way and
 //! hands out the same [handles](handles). What it cannot do it refuses at once.
 
+pub mod caches;
+mod cargo;
 mod deployed;
 pub mod engine;
 pub mod handles;
@@ -10,6 +12,7 @@ pub mod http;
 pub mod kept;
 pub mod kubernetes;
 pub mod local;
+pub mod migrations;
 pub mod planned;
 mod probe;
 mod process;
@@ -45,6 +48,8 @@ pub struct Belongings {
     pub children: Children,
     /// What nothing must show.
     pub secrets: Secrets,
+    /// What it may use of earlier runs.
+    pub caches: caches::Caches,
 }
 
 impl Belongings {
@@ -153,6 +158,12 @@ pub trait Target: Send + Sync {
     /// Gathers what explains a failure before everything is taken down, and
     /// tells where; none where the logs of the run say all there is.
     async fn diagnose(&self) -> Option<PathBuf>;
+
+    /// Keeps for later runs what this one had to make, after its set-up. Returns
+    /// whether there was anything.
+    async fn keep(&self) -> Result<bool, Failure> {
+        Ok(false)
+    }
 
     /// Takes everything of this run down.
     async fn teardown(&self) -> Result<(), Failure>;

@@ -65,7 +65,8 @@ pub(super) async fn select_one(config: &tokio_postgres::Config) -> Result<(), St
     answer.map(drop).map_err(|error| chain(&error))
 }
 
-fn chain(error: &tokio_postgres::Error) -> String {
+/// An error with its cause, in a line.
+pub(super) fn chain(error: &tokio_postgres::Error) -> String {
     std::error::Error::source(error).map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }
 

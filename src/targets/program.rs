@@ -1,8 +1,9 @@
 //! The program that an image runs, built by a command on this machine.
 
 use std::path::PathBuf;
+use std::time::SystemTime;
 
-use super::ImageRequest;
+use super::{ImageRequest, cargo};
 use crate::run::child::{Children, Command, describe};
 use crate::run::{Failure, Kind, Step};
 
@@ -17,8 +18,19 @@ pub(super) async fn build(
             "give the option `binary`, the path of a program, and `build`, the command that builds it",
         ));
     };
-    run(step, children, request).await?;
     let binary = request.workspace.join(binary);
+    match cargo::up_to_date(request, &binary) {
+        Some(Ok(why)) => step.cache(true, why),
+        other => {
+            if let Some(Err(why)) = other {
+                step.cache(false, why);
+            }
+            cargo::forget(request, &binary);
+            let began = SystemTime::now();
+            run(step, children, request).await?;
+            cargo::remember(request, &binary, began);
+        }
+    }
     match tokio::fs::metadata(&binary).await {
         Ok(metadata) if metadata.is_file() => Ok(binary),
         Ok(_) => Err(Failure::new(Kind::NotFound, format!("{} is not a file", binary.display()))

@@ -83,6 +83,7 @@ impl Sandbox {
             .args(args)
             .current_dir(self.files.path())
             .env("RECIPE_STATE_DIR", self.files.path().join("state"))
+            .env("RECIPE_CACHE_DIR", self.files.path().join("cache"))
             .env("RECIPE_RUN_DIR", self.scratch.path())
             .env("NO_COLOR", "1")
             .env_remove("RECIPE_TARGET")

@@ -31,9 +31,23 @@ pub struct Terminal {
 impl Sandbox {
     /// Starts `recipe ARGS` on a terminal.
     pub fn terminal(&self, args: &[&str]) -> Terminal {
+        self.on_terminal(&self.command(args))
+    }
+
+    /// Starts an interactive shell on a terminal, in which `$RECIPE` is recipe.
+    pub fn shell(&self) -> Terminal {
+        let recipe = self.command([""; 0]);
+        let mut shell = Command::new("bash");
+        shell.args(["--norc", "--noprofile", "-i"]).env("PS1", "shell> ").env("RECIPE", recipe.get_program());
+        for (name, value) in recipe.get_envs().filter_map(|(name, value)| Some((name, value?))) {
+            shell.env(name, value);
+        }
+        self.on_terminal(&shell)
+    }
+
+    fn on_terminal(&self, plain: &Command) -> Terminal {
         let size = Winsize { ws_row: 40, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(Some(&size), None).unwrap();
-        let plain = self.command(args);
         // The signals that keys send go to whom the terminal belongs to.
         let mut command = Command::new("setsid");
         command.args(["--ctty", "--wait"]).arg(plain.get_program()).args(plain.get_args());

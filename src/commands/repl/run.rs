@@ -16,6 +16,7 @@ use crate::run::event::{EventKind, SCHEMA};
 use crate::run::folder::{Facts, State};
 use crate::run::{Dispatcher, Failure, Kind, Outcome, Reporter, RunFolder, Secrets};
 use crate::script::Program;
+use crate::targets::caches::Caches;
 
 /// Where a session is.
 #[derive(Clone, Copy)]
@@ -128,6 +129,8 @@ impl<'a> Place<'a> {
             program: self.program,
             runtime: self.runtime,
             sequential: false,
+            // What is typed is never the same.
+            caches: Caches::default(),
         }
     }
 }

@@ -281,7 +281,7 @@ impl Host {
             let text = format!("the recipe begins again, with another `{server}`: {why}");
             self.events.emit(EventKind::Message { level: Level::Info, branch: "".into(), text });
         }
-        self.forget_exit_hooks();
+        self.on_exit.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.environment.outputs.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }

@@ -134,6 +134,11 @@ impl Call {
         }
     }
 
+    /// Whether the server of this name was there before this run.
+    pub(crate) fn has_taken_over(&self, server: &str) -> bool {
+        self.takeover().is_some_and(|takeover| !takeover.state().made.contains(server))
+    }
+
     /// What is taken over, where this call is to be spared.
     fn takeover(&self) -> Option<&Takeover> {
         self.host().takeover.as_deref().filter(|_| !self.branch.repeats)

@@ -7,17 +7,11 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Names the directory that holds the caches.
-pub(super) const CACHE_VARIABLE: &str = "RECIPE_CACHE_DIR";
+use crate::targets::caches;
 
 /// A file of the user's cache directory; none where there is no home.
 pub(super) fn file(kind: &str, name: &str) -> Option<PathBuf> {
-    use etcetera::BaseStrategy;
-    let folder = match std::env::var_os(CACHE_VARIABLE) {
-        Some(folder) => PathBuf::from(folder),
-        None => etcetera::choose_base_strategy().ok()?.cache_dir().join("recipe"),
-    };
-    Some(folder.join(kind).join(name))
+    Some(caches::folder(kind)?.join(name))
 }
 
 /// What a file holds; the default when it is absent or not understood.

@@ -75,25 +75,56 @@ impl Layers {
     }
 
     /// Makes room by removing those that were not used for the longest time.
-    fn prune(&self, folder: &Path) {
-        let Ok(entries) = fs_err::read_dir(folder) else { return };
-        let mut files: Vec<_> = entries
-            .flatten()
-            .filter_map(|entry| {
-                let metadata = entry.metadata().ok()?;
-                Some((metadata.modified().ok()?, metadata.len(), entry.path()))
-            })
-            .collect();
-        files.sort_by_key(|file| std::cmp::Reverse(file.0));
-        let mut kept = 0;
-        for (_, size, path) in files {
-            kept += size;
-            if kept > self.limit {
-                // Another run may have removed it already.
-                let _ = fs_err::remove_file(path);
+    /// Returns how many and how many bytes that freed.
+    fn prune(&self, folder: &Path) -> (usize, u64) {
+        let (mut kept, mut freed) = (0, (0, 0));
+        for layer in list(folder) {
+            kept += layer.bytes;
+            // Another run may have removed it already.
+            if kept > self.limit && fs_err::remove_file(folder.join(&layer.digest)).is_ok() {
+                freed = (freed.0 + 1, freed.1 + layer.bytes);
             }
         }
+        freed
     }
+}
+
+/// A layer that is kept.
+#[derive(Debug, Clone)]
+pub struct KeptLayer {
+    /// The digest of its contents, without the name of its kind.
+    pub digest: String,
+    /// Its size.
+    pub bytes: u64,
+    /// When it was last used.
+    pub used: SystemTime,
+}
+
+/// The layers that are kept, the last used first.
+#[must_use]
+pub fn kept() -> Vec<KeptLayer> {
+    cache::file("layers", "").map(|folder| list(&folder)).unwrap_or_default()
+}
+
+/// Removes those that were not used for the longest time, or all. Returns how
+/// many and how many bytes that freed.
+#[must_use]
+pub fn prune(all: bool) -> (usize, u64) {
+    let limit = if all { 0 } else { LIMIT };
+    let layers = Layers { folder: cache::file("layers", ""), limit };
+    layers.folder.as_deref().map(|folder| layers.prune(folder)).unwrap_or_default()
+}
+
+fn list(folder: &Path) -> Vec<KeptLayer> {
+    let layer = |entry: std::fs::DirEntry| {
+        let metadata = entry.metadata().ok()?;
+        let digest = entry.file_name().into_string().ok()?;
+        Some(KeptLayer { digest, bytes: metadata.len(), used: metadata.modified().ok()? })
+    };
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut layers: Vec<_> = entries.filter_map(layer).collect();
+    layers.sort_by_key(|layer| std::cmp::Reverse(layer.used));
+    layers
 }
 
 /// A layer on its way to the disk. Writing never fails: what cannot be kept is

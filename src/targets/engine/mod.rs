@@ -45,6 +45,7 @@ use crate::run::{Failure, Kind};
 
 pub use self::build::BuiltImage;
 pub use self::connect::Provider;
+pub use self::layers::{KeptLayer, kept as kept_layers, prune as prune_layers};
 pub use self::load::{Loaded, NodeLoad};
 pub use self::node::Node;
 pub use self::program::program_path;

@@ -187,7 +187,8 @@ impl Target for Kubernetes {
         self.provider.delete(&cluster.name).await
     }
 
-    async fn build_image(&self, step: &Step, request: ImageRequest) -> Result<Image, Failure> {
+    async fn build_image(&self, step: &Step, mut request: ImageRequest) -> Result<Image, Failure> {
+        request.no_cache |= !self.run.caches.images;
         self.provider.build(step, request).await
     }
 

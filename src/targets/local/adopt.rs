@@ -40,7 +40,7 @@ impl Local {
             Kept::Postgres { host, user, password, database, .. } => {
                 let mut config = tokio_postgres::Config::new();
                 config.host(&host.host).port(host.port).user(user).password(password).dbname(database);
-                Arc::new(PostgresProcess { process, config })
+                Arc::new(PostgresProcess { process, config, provenance: None })
             }
             Kept::Redis { host, password, .. } => {
                 Arc::new(RedisProcess { process, client: probe::redis_client(host, password)? })

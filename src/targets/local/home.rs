@@ -30,6 +30,7 @@ impl Local {
             self.run.journal.removed("process", name);
         }
         self.remove_home(name)?;
+        self.databases().retain(|(database, _)| database.name() != name);
         self.deployed.forget(name);
         Ok(())
     }
@@ -46,7 +47,7 @@ impl Local {
         Ok(home)
     }
 
-    fn remove_home(&self, name: &str) -> Result<(), Failure> {
+    pub(super) fn remove_home(&self, name: &str) -> Result<(), Failure> {
         match fs_err::remove_dir_all(self.run.scratch.join(name)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 let what = format!("the directory of `{name}` cannot be removed");
@@ -71,6 +72,6 @@ pub(super) fn write_private(path: &Path, text: &str, user: Option<User>) -> Resu
 }
 
 /// Makes `user` the owner.
-fn give(path: &Path, user: Option<User>) -> std::io::Result<()> {
+pub(super) fn give(path: &Path, user: Option<User>) -> std::io::Result<()> {
     user.map_or(Ok(()), |user| chown(path, Some(user.uid), Some(user.gid)))
 }

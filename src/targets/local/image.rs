@@ -7,7 +7,8 @@ use crate::run::{Failure, Kind, Step};
 use crate::targets::{Image, ImageRequest, program};
 
 impl Local {
-    pub(super) async fn build(&self, step: &Step, request: ImageRequest) -> Result<Image, Failure> {
+    pub(super) async fn build(&self, step: &Step, mut request: ImageRequest) -> Result<Image, Failure> {
+        request.no_cache |= !self.run.caches.images;
         if let Some(dockerfile) = &request.dockerfile {
             let what =
                 format!("the target `local` has no container engine to build {} with", dockerfile.display());

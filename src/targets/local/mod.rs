@@ -4,8 +4,10 @@
 //! supervisor, in a directory of its own below the run's scratch directory.
 
 mod adopt;
+pub mod cache;
 mod home;
 mod image;
+mod origin;
 mod postgres;
 mod ready;
 mod redis;
@@ -13,7 +15,7 @@ mod servers;
 mod service;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
@@ -30,6 +32,8 @@ use crate::run::{Failure, Kind, Step};
 pub struct Local {
     run: Belongings,
     deployed: Deployed,
+    /// What is known of databases, and how their servers are reached.
+    databases: Mutex<Vec<(Arc<cache::Provenance>, tokio_postgres::Config)>>,
 }
 
 impl Local {
@@ -37,7 +41,11 @@ impl Local {
     #[must_use]
     pub fn new(run: Belongings) -> Self {
         let deployed = Deployed::new(run.supervisor.clone());
-        Self { run, deployed }
+        Self { run, deployed, databases: Mutex::default() }
+    }
+
+    fn databases(&self) -> MutexGuard<'_, Vec<(Arc<cache::Provenance>, tokio_postgres::Config)>> {
+        self.databases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -101,7 +109,7 @@ impl Target for Local {
     ) -> Result<Postgres, Failure> {
         no_manifest(request.manifest.as_ref())?;
         let name = request.name.clone();
-        self.deploy(cluster, &name, self.start_postgres(step, request)).await
+        self.deploy(cluster, &name, Box::pin(self.start_postgres(step, request))).await
     }
 
     async fn deploy_redis(
@@ -156,6 +164,10 @@ impl Target for Local {
 
     async fn adopt(&self, kept: &Kept) -> Result<Arc<dyn Workload>, Failure> {
         self.open(kept).await
+    }
+
+    async fn keep(&self) -> Result<bool, Failure> {
+        self.keep_databases().await
     }
 
     async fn teardown(&self) -> Result<(), Failure> {

@@ -1,23 +1,23 @@
-//! PostgreSQL on this machine: `initdb`, start, create the database.
+//! PostgreSQL on this machine: `initdb`, or a copy of what an earlier run has
+//! made; start, create the database.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use tokio_postgres::NoTls;
-
-use super::home::write_private;
+use super::cache::{Keeper, Provenance, Session, quoted};
+use super::origin::Origin;
 use super::servers::{PostgresPrograms, find_postgres, unprivileged};
 use super::{Local, ready};
-use crate::run::child::{Command, Finished, describe};
 use crate::run::event::Level;
 use crate::run::{Failure, Kind, Step};
 use crate::supervise::{Signal, Spawn, StopPolicy, User};
 use crate::targets::handles::PostgresParts;
+use crate::targets::migrations::{Migrations, Recalled};
 use crate::targets::process::SupervisedProcess;
 use crate::targets::{Endpoint, Postgres, PostgresRequest, Workload, probe};
+use async_trait::async_trait;
 
 /// Settings of every server: its data is thrown away, so nothing is synced.
 /// `shared_buffers` is the least that keeps migrations in memory.
@@ -31,6 +31,9 @@ const SETTINGS: [(&str, &str); 8] = [
     ("max_connections", "100"),
     ("lc_messages", "C"),
 ];
+
+/// What is waited for.
+const ANSWERS: &str = "PostgreSQL to answer SELECT 1";
 
 /// How often another port is tried when somebody took the one we chose.
 const PORT_ATTEMPTS: usize = 3;
@@ -48,93 +51,74 @@ impl Local {
         let home = self.home(&request.name, user)?;
         let server = Server { local: self, step, programs, request, user, password, home };
 
-        server.initdb().await?;
+        let mut origin = server.make_cluster().await?;
         let mut attempts = PORT_ATTEMPTS;
-        let (process, postgres) = loop {
+        let (process, port, session) = loop {
             attempts -= 1;
-            match server.boot().await {
+            match server.boot(&origin.password).await {
                 Err(failure) if attempts > 0 && server.request.host_port.is_none() && lost_port(&failure) => {
                 }
                 result => break result?,
             }
         };
-        create_database(&process, &postgres).await?;
-        Ok(postgres)
+        let next = server.make_ready(&process, &session, &origin).await?;
+        drop(session);
+        let provenance = origin.cluster.take().map(|cluster| {
+            let (version, aside) = (origin.version, origin.aside);
+            let arguments = arguments(&server.home, port, &server.request.settings);
+            let (request, password) = (&server.request, origin.password);
+            Arc::new(Provenance::new(cluster, request, version, password, arguments, aside, next))
+        });
+        if let Some(provenance) = &provenance {
+            self.databases().push((provenance.clone(), server.maintenance(port, &server.password)));
+        }
+        Ok(server.handle(process, port, provenance))
+    }
+
+    /// Keeps for later runs what this one had to make. Returns whether there was
+    /// anything.
+    pub(super) async fn keep_databases(&self) -> Result<bool, Failure> {
+        let databases = self.databases().clone();
+        let mut is_new = false;
+        for (provenance, config) in databases {
+            let user = unprivileged(&["postgres"]);
+            let name = format!(".keep-{}", provenance.name());
+            let keeper = Keeper {
+                children: &self.run.children,
+                postgres: find_postgres()?.postgres,
+                user,
+                environment: environment(),
+                home: self.home(&name, user)?,
+            };
+            let kept = keeper.keep(&provenance).await;
+            self.remove_home(&name)?;
+            is_new |= kept?;
+            provenance.tidy(&config).await?;
+        }
+        Ok(is_new)
     }
 }
 
 /// A server being made.
-struct Server<'a> {
-    local: &'a Local,
-    step: &'a Step,
-    programs: PostgresPrograms,
-    request: PostgresRequest,
-    user: Option<User>,
-    password: String,
+pub(super) struct Server<'a> {
+    pub local: &'a Local,
+    pub step: &'a Step,
+    pub programs: PostgresPrograms,
+    pub request: PostgresRequest,
+    pub user: Option<User>,
+    pub password: String,
     /// Its directory, which `user` owns.
-    home: PathBuf,
+    pub home: PathBuf,
 }
 
 impl Server<'_> {
-    fn data(&self) -> PathBuf {
+    pub(super) fn data(&self) -> PathBuf {
         self.home.join("data")
     }
 
-    async fn initdb(&self) -> Result<(), Failure> {
-        self.step.waiting("initdb");
-        let password_file = self.home.join("password");
-        write_private(&password_file, &self.password, self.user)?;
-        let args = [
-            format!("--pgdata={}", self.data().display()),
-            format!("--username={}", self.request.user),
-            format!("--pwfile={}", password_file.display()),
-            "--auth=scram-sha-256".to_owned(),
-            "--encoding=UTF8".to_owned(),
-            "--no-locale".to_owned(),
-            "--no-sync".to_owned(),
-            "--no-instructions".to_owned(),
-        ];
-        let command = Command {
-            program: self.programs.initdb.clone().into(),
-            args: args.into_iter().map(Into::into).collect(),
-            env: environment(),
-            only_env: true,
-            // The caller's directory may be one the unprivileged user cannot enter.
-            cwd: Some(self.home.clone()),
-            user: self.user.map(|user| (user.uid, user.gid)),
-            stdin: None,
-            // A signal to the servers that it runs would leak their shared memory.
-            ends_its_children: true,
-        };
-        let initdb =
-            self.local.run.children.run(&command, |stream, line| self.step.output(stream, line)).await;
-        let removed = std::fs::remove_file(&password_file);
-        let initdb = initdb.map_err(|error| {
-            let what = format!("{} cannot be executed", self.programs.initdb.display());
-            Failure::new(Kind::TargetUnusable, what).cause(error)
-        })?;
-        if !initdb.status.success() {
-            return Err(self.initdb_failure(&initdb));
-        }
-        removed.map_err(|error| Failure::new(Kind::Io, "the password file cannot be removed").cause(error))
-    }
-
-    fn initdb_failure(&self, initdb: &Finished) -> Failure {
-        let evidence = initdb.tail(8);
-        let is_full = evidence.iter().any(|line| line.contains("No space left on device"));
-        let what = format!("initdb ended with {}", describe(initdb.status));
-        let mut failure = Failure::new(Kind::Command, what).evidence(evidence);
-        if is_full {
-            let (place, variable) = (self.local.run.scratch.display(), crate::run::scratch::BASE_VARIABLE);
-            failure = failure.hint(format!(
-                "there is no room left in {place}; free some, or set {variable} to a directory with 100 MB or more"
-            ));
-        }
-        failure
-    }
-
-    /// Starts the server on a port of its own and waits for its first answer.
-    async fn boot(&self) -> Result<(SupervisedProcess, Postgres), Failure> {
+    /// Starts the server on a port of its own and waits for its first answer to
+    /// the superuser with this password.
+    async fn boot(&self, password: &str) -> Result<(SupervisedProcess, u16, Session), Failure> {
         let request = &self.request;
         let port = self.local.deployed.port(&request.name, request.host_port).await?;
         let process = Spawn {
@@ -150,30 +134,67 @@ impl Server<'_> {
             on_supervisor_death: Signal::Quit,
         };
         let process = self.local.run.spawn(process).await?;
-        let config = maintenance(port, request, &self.password);
+        let config = self.maintenance(port, password);
+        let open =
+            || async { Session::open(&config, "postgres").await.map_err(|error| probe::chain(&error)) };
+        let session = ready::wait(&process, self.step, ANSWERS, request.timeout, open).await?;
+        Ok((process, port, session))
+    }
+
+    /// Sets the run's password and makes the database, as far as the cluster does
+    /// not have them. Returns the id of the next transaction that writes.
+    async fn make_ready(
+        &self,
+        process: &SupervisedProcess,
+        session: &Session,
+        origin: &Origin,
+    ) -> Result<u64, Failure> {
+        let name = &self.request.database;
+        let copied = origin.cluster.as_ref().and_then(|cluster| cluster.copied.as_ref());
+        let has_database = name == "postgres" || copied.is_some_and(|entry| entry.database.is_some());
+        if !has_database {
+            create_database(session, name, process).await?;
+        }
+        if origin.cluster.is_none() && origin.password == self.password {
+            return Ok(0);
+        }
+        // Hashed here, so that no log of the server can hold it.
+        let hash = postgres_protocol::password::scram_sha_256(self.password.as_bytes());
+        let change = format!("ALTER ROLE {} PASSWORD '{hash}'", quoted(&self.request.user));
+        let changed = session.transaction(&change).await.map_err(|error| {
+            Failure::new(Kind::Sql, "the superuser's password cannot be set")
+                .cause(error)
+                .evidence(process.tail())
+        })?;
+        Ok(changed + 1)
+    }
+
+    /// The settings to reach the database that `initdb` made.
+    fn maintenance(&self, port: u16, password: &str) -> tokio_postgres::Config {
+        let mut config = tokio_postgres::Config::new();
+        config.host("127.0.0.1").port(port).user(&self.request.user).password(password).dbname("postgres");
+        config
+    }
+
+    fn handle(&self, process: SupervisedProcess, port: u16, provenance: Option<Arc<Provenance>>) -> Postgres {
         let endpoint = Endpoint { host: "127.0.0.1".to_owned(), port };
-        let postgres = Postgres(Arc::new(PostgresParts {
-            name: request.name.clone(),
+        Postgres(Arc::new(PostgresParts {
+            name: self.request.name.clone(),
             host: endpoint.clone(),
             internal: endpoint,
-            user: request.user.clone(),
+            user: self.request.user.clone(),
             password: self.password.clone(),
-            database: request.database.clone(),
-            workload: Arc::new(PostgresProcess { process: process.clone(), config }),
-        }));
-        postgres.0.workload.ready(self.step, request.timeout).await?;
-        Ok((process, postgres))
+            database: self.request.database.clone(),
+            workload: Arc::new(PostgresProcess {
+                process,
+                config: self.maintenance(port, &self.password),
+                provenance,
+            }),
+        }))
     }
 }
 
-/// The settings to reach the database that `initdb` made.
-fn maintenance(port: u16, request: &PostgresRequest, password: &str) -> tokio_postgres::Config {
-    let mut config = tokio_postgres::Config::new();
-    config.host("127.0.0.1").port(port).user(&request.user).password(password).dbname("postgres");
-    config
-}
-
-fn arguments(home: &Path, port: u16, settings: &BTreeMap<String, String>) -> Vec<String> {
+pub(super) fn arguments(home: &Path, port: u16, settings: &BTreeMap<String, String>) -> Vec<String> {
     let mut args = vec![
         "-D".to_owned(),
         home.join("data").display().to_string(),
@@ -192,7 +213,7 @@ fn arguments(home: &Path, port: u16, settings: &BTreeMap<String, String>) -> Vec
 }
 
 /// PostgreSQL reads `PG*` and locale variables, which must not be the caller's.
-fn environment() -> BTreeMap<String, String> {
+pub(super) fn environment() -> BTreeMap<String, String> {
     let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".to_owned());
     BTreeMap::from([
         ("PATH".to_owned(), path),
@@ -201,31 +222,14 @@ fn environment() -> BTreeMap<String, String> {
     ])
 }
 
-async fn create_database(process: &SupervisedProcess, postgres: &Postgres) -> Result<(), Failure> {
-    let name = &postgres.0.database;
-    if name == "postgres" {
-        return Ok(());
-    }
-    let mut config = postgres.config();
+async fn create_database(session: &Session, name: &str, process: &SupervisedProcess) -> Result<(), Failure> {
     let failed = |error: tokio_postgres::Error| {
         Failure::new(Kind::Sql, format!("the database `{name}` cannot be created"))
             .cause(error)
             .evidence(process.tail())
     };
-    let (client, connection) = config.dbname("postgres").connect(NoTls).await.map_err(failed)?;
-    let connection = tokio::spawn(connection);
-    // FILE_COPY takes 7 ms, the default WAL_LOG 20; before 15 there is no other way.
-    let copy =
-        if server_version(&client).await.map_err(failed)? >= 150_000 { " STRATEGY FILE_COPY" } else { "" };
-    let created =
-        client.batch_execute(&format!("CREATE DATABASE \"{}\"{copy}", name.replace('"', "\"\""))).await;
-    connection.abort();
-    created.map_err(failed)
-}
-
-async fn server_version(client: &tokio_postgres::Client) -> Result<i32, tokio_postgres::Error> {
-    let row = client.query_one("SELECT current_setting('server_version_num')::int", &[]).await?;
-    row.try_get(0)
+    let copy = session.file_copy().await.map_err(failed)?;
+    session.run(&format!("CREATE DATABASE {} {copy}", quoted(name))).await.map_err(failed)
 }
 
 /// Says so when the recipe names an image of another major version.
@@ -255,16 +259,31 @@ fn lost_port(failure: &Failure) -> bool {
 pub(super) struct PostgresProcess {
     pub process: SupervisedProcess,
     pub config: tokio_postgres::Config,
+    /// None of a server that another process has started.
+    pub provenance: Option<Arc<Provenance>>,
 }
 
 #[async_trait]
 impl Workload for PostgresProcess {
     async fn ready(&self, step: &Step, timeout: Duration) -> Result<(), Failure> {
         let probe = || probe::select_one(&self.config);
-        ready::wait(&self.process, step, "PostgreSQL to answer SELECT 1", timeout, probe).await
+        ready::wait(&self.process, step, ANSWERS, timeout, probe).await
     }
 
     async fn logs(&self, lines: usize) -> Result<String, Failure> {
         Ok(self.process.last_lines(lines))
+    }
+
+    async fn recall(&self, migrations: &Arc<dyn Migrations>) -> Recalled {
+        match &self.provenance {
+            Some(provenance) => provenance.recall(&self.config, migrations).await,
+            None => Recalled::default(),
+        }
+    }
+
+    async fn migrated(&self) {
+        if let Some(provenance) = &self.provenance {
+            provenance.migrated().await;
+        }
     }
 }

@@ -1,0 +1,298 @@
+//! How the database of a running server came to be: what was copied, and what
+//! has been applied since.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::Mutex;
+use tokio_postgres::Config;
+
+use super::key::{self, MigratedFile, Part};
+use super::recollection::{Migrated, Recollection, step};
+use super::store::{Entry, Found, Held, Store, Template};
+use super::swap::{Session, Swapped, swap};
+use crate::run::Failure;
+use crate::supervise::User;
+use crate::targets::PostgresRequest;
+use crate::targets::caches::{Caches, at};
+use crate::targets::local::servers::PostgresPrograms;
+use crate::targets::migrations::{Migrations, Recalled};
+
+/// Where PostgreSQL's extensions are.
+const FOLDERS: &str = "SELECT string_agg(setting || CASE name WHEN 'SHAREDIR' THEN '/extension' ELSE '' END, E'\\n') \
+                       FROM pg_config() WHERE name IN ('SHAREDIR', 'PKGLIBDIR')";
+
+/// The cluster that a server needs, and what there is of it.
+pub(in crate::targets::local) struct Cluster {
+    pub(super) store: Store,
+    /// Where its recollection is.
+    pub(super) step: PathBuf,
+    pub(super) parts: Vec<Part>,
+    /// The key of the cluster as initialised.
+    pub(super) key: String,
+    pub(super) recollection: Option<Recollection>,
+    /// What was copied.
+    pub copied: Option<Entry>,
+    /// Why nothing was, where that is known before the server's version.
+    discarded: Option<String>,
+}
+
+impl Cluster {
+    /// Looks for it, and copies the best there is of it to `data` for `owner`.
+    /// None where nothing can be kept.
+    pub fn find(
+        caches: &Caches,
+        programs: &PostgresPrograms,
+        (name, user, database): &(String, String, String),
+        initdb: &[&str],
+        settings: &BTreeMap<String, String>,
+        (data, owner): (&Path, Option<User>),
+    ) -> Option<Self> {
+        let store = Store::open(caches.limit)?;
+        let parts = key::of_cluster(programs, user, database, initdb, settings);
+        let step = store.step(&step(caches, name));
+        let recollection = Recollection::read(&step);
+        let key = key::digest("", &parts);
+        let mut cluster = Self { store, step, parts, key, recollection, copied: None, discarded: None };
+        let last = cluster.recollection.as_ref().filter(|last| last.parts == cluster.parts);
+        let candidates = [last.map(|last| last.entry.clone()), Some(cluster.key.clone())];
+        for candidate in candidates.into_iter().flatten() {
+            match cluster.store.find(&candidate) {
+                Found::Held(held) => match cluster.copy(*held, data, owner) {
+                    Ok(entry) => {
+                        cluster.copied = Some(entry);
+                        break;
+                    }
+                    Err(why) => cluster.discarded = Some(why),
+                },
+                Found::Discarded(why) => cluster.discarded = Some(why),
+                Found::Absent => {}
+            }
+        }
+        Some(cluster)
+    }
+
+    /// The parts must be the same in full: a digest is only as good as what it
+    /// was made from.
+    fn copy(&self, held: Held, data: &Path, owner: Option<User>) -> Result<Entry, String> {
+        if held.entry.parts != self.parts {
+            return Err("what was kept of it is something else".to_owned());
+        }
+        held.copy(data, owner).map_err(|error| {
+            // Nothing may be left of a copy that is not whole.
+            let _ = std::fs::remove_dir_all(data);
+            format!("what was kept of it could not be copied: {error}")
+        })?;
+        Ok(held.entry)
+    }
+
+    /// Whether something was copied, and why, the server being of this version.
+    pub fn told(&self, version: &str) -> (bool, String) {
+        match (&self.copied, &self.discarded, &self.recollection) {
+            (Some(entry), ..) => (true, format!("made at {}", at(entry.made))),
+            (None, Some(why), _) => (false, why.clone()),
+            (None, None, Some(last)) => (false, last.why_another_cluster(version, &self.parts)),
+            (None, None, None) => (false, "nothing cached yet".to_owned()),
+        }
+    }
+}
+
+/// What is known of the database of a running server.
+pub(in crate::targets::local) struct Provenance {
+    pub(super) cluster: Cluster,
+    pub(super) name: String,
+    pub(super) user: String,
+    pub(super) database: String,
+    pub(super) version: String,
+    /// The initialised cluster before its server was started, where it is new.
+    pub(super) aside: Option<PathBuf>,
+    /// The password inside what is kept.
+    pub(super) password: String,
+    pub(super) arguments: Vec<String>,
+    pub(super) state: Mutex<State>,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    /// The id of the next transaction that writes, if none has that is not ours.
+    untouched: Option<u64>,
+    /// Those in the server that may still serve.
+    templates: Vec<Template>,
+    /// Databases in the server that are of no use any more.
+    pub leftovers: Vec<String>,
+    pub surroundings: Vec<Part>,
+    /// The key of the database as it is.
+    head: String,
+    pub calls: Vec<Called>,
+    /// A call of `migrate` that goes on.
+    pending: Option<Pending>,
+}
+
+/// A call of `migrate` that is done.
+pub(super) struct Called {
+    pub record: Migrated,
+    pub migrations: Arc<dyn Migrations>,
+}
+
+struct Pending {
+    called: Called,
+    session: Session,
+    /// The transaction that served all files.
+    served: Option<u64>,
+}
+
+impl Provenance {
+    /// Of a server that was just made ready, `next` being the id of the next
+    /// transaction that writes.
+    pub fn new(
+        cluster: Cluster,
+        request: &PostgresRequest,
+        version: String,
+        password: String,
+        arguments: Vec<String>,
+        aside: Option<PathBuf>,
+        next: u64,
+    ) -> Self {
+        let templates = cluster.copied.as_ref().map(|entry| entry.templates.clone()).unwrap_or_default();
+        let leftovers = templates.iter().map(Template::database).collect();
+        let state = State { untouched: Some(next), templates, leftovers, ..State::default() };
+        Self {
+            cluster,
+            name: request.name.clone(),
+            user: request.user.clone(),
+            database: request.database.clone(),
+            version,
+            aside,
+            password,
+            arguments,
+            state: Mutex::new(state),
+        }
+    }
+
+    /// The server's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Brings the database as near to what `migrations` make of it as a template
+    /// allows. `config` reaches the server.
+    pub async fn recall(&self, config: &Config, migrations: &Arc<dyn Migrations>) -> Recalled {
+        let mut state = self.state.lock().await;
+        match self.serve(&mut state, config, migrations).await {
+            Ok((files, why)) => Recalled { files, why: Some(why) },
+            // Whoever applies them will meet it again, and tell.
+            Err(error) => Recalled { files: 0, why: Some(format!("the server could not be asked: {error}")) },
+        }
+    }
+
+    async fn serve(
+        &self,
+        state: &mut State,
+        config: &Config,
+        migrations: &Arc<dyn Migrations>,
+    ) -> Result<(usize, String), tokio_postgres::Error> {
+        state.pending = None;
+        // Whatever goes wrong from here on, nothing is known any more.
+        let Some(next) = state.untouched.take() else {
+            return Ok((0, "the database was changed in a way that is not kept".to_owned()));
+        };
+        if self.database == "postgres" {
+            return Ok((0, "migrations of the database `postgres` are not kept".to_owned()));
+        }
+        let session = Session::open(config, "postgres").await?;
+        if state.calls.is_empty() {
+            let folders = session.value(FOLDERS).await?;
+            let folders: Vec<_> = folders.lines().map(str::to_owned).collect();
+            state.surroundings = key::of_surroundings(&folders);
+            state.head = key::digest(&self.cluster.key, &state.surroundings);
+        }
+        let files = key::of_files(&state.head, &**migrations);
+        let found = (1..=files.len()).rev().find_map(|count| {
+            let key = &files[count - 1].key;
+            Some((count, state.templates.iter().find(|template| template.key == *key)?.database()))
+        });
+        let (served, id, refused) = match &found {
+            None => match session.transaction("SELECT 1").await? {
+                id if id == next => (0, id, None),
+                _ => return Ok((0, "something was written to the server before".to_owned())),
+            },
+            Some((count, template)) => {
+                let aside = format!("recipe_before_{}", state.calls.len());
+                match swap(&session, &self.database, template, &aside, next).await? {
+                    Swapped::Served(id) => {
+                        state.leftovers.retain(|name| name != template);
+                        state.leftovers.push(aside);
+                        (*count, id, None)
+                    }
+                    Swapped::Refused(why) => (0, 0, Some(why)),
+                }
+            }
+        };
+        if let Some(why) = refused {
+            return Ok((0, why.to_owned()));
+        }
+        let is_all = served == files.len();
+        let why = self.why(state, served, migrations.manner(), &files);
+        let record = Migrated { manner: migrations.manner().to_owned(), files };
+        let called = Called { record, migrations: migrations.clone() };
+        state.pending = Some(Pending { called, session, served: is_all.then_some(id) });
+        Ok((served, why))
+    }
+
+    fn why(&self, state: &State, served: usize, manner: &str, files: &[MigratedFile]) -> String {
+        let made = self.cluster.copied.as_ref().map_or_else(Timestamp::now, |entry| entry.made);
+        if served == files.len() {
+            let all = if served == 1 { "it was".to_owned() } else { format!("all {served} were") };
+            return format!("{all} applied at {}", at(made));
+        }
+        let why = match &self.cluster.recollection {
+            None => "nothing cached yet".to_owned(),
+            Some(last) if last.parts != self.cluster.parts => "their server is another one".to_owned(),
+            Some(last) => last.why_other_migrations(state.calls.len(), &state.surroundings, manner, files),
+        };
+        match served {
+            0 => why,
+            _ => format!("{why}; {served} of {} were applied at {}", files.len(), at(made)),
+        }
+    }
+
+    /// The migrations of the last [`Self::recall`] are applied now, all of them.
+    pub async fn migrated(&self) {
+        let mut state = self.state.lock().await;
+        let Some(Pending { called, session, served }) = state.pending.take() else { return };
+        let id = if served.is_some() {
+            served
+        } else {
+            // While they were applied, others may have written, too, and the next
+            // template must not replace that.
+            state.templates.clear();
+            session.transaction("SELECT 1").await.ok()
+        };
+        state.untouched = id.map(|id| id + 1);
+        if let Some(last) = called.record.files.last() {
+            state.head.clone_from(&last.key);
+        }
+        state.calls.push(called);
+    }
+
+    /// Removes the databases that are of no use any more.
+    pub async fn tidy(&self, config: &Config) -> Result<(), Failure> {
+        let mut state = self.state.lock().await;
+        let leftovers = std::mem::take(&mut state.leftovers);
+        if leftovers.is_empty() {
+            return Ok(());
+        }
+        state.untouched = None;
+        let unreachable = |error| super::keep::refused("remove what is of no use any more", error);
+        let session = Session::open(config, "postgres").await.map_err(unreachable)?;
+        for name in leftovers {
+            session
+                .run(&format!("DROP DATABASE {}", super::swap::quoted(&name)))
+                .await
+                .map_err(unreachable)?;
+        }
+        Ok(())
+    }
+}

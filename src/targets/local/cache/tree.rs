@@ -1,0 +1,181 @@
+//! Copies of data directories: by several threads, since it is the making of a
+//! thousand files that takes the time, not their bytes.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, chown};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::supervise::User;
+
+/// Threads that copy or read: more only wait for the directory's lock.
+const MOST_THREADS: usize = 4;
+
+/// What a directory holds.
+pub(super) struct Tree {
+    root: PathBuf,
+    /// Relative paths, parents first.
+    folders: Vec<PathBuf>,
+    /// Relative paths in order, and bytes.
+    files: Vec<(PathBuf, u64)>,
+}
+
+/// The size of a tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Size {
+    /// How many files.
+    pub files: usize,
+    /// Bytes of all files.
+    pub bytes: u64,
+}
+
+impl Tree {
+    /// Lists `root`, without the files called `except` at its top. Anything
+    /// but files and folders is an error: a tablespace, say, is a link to a
+    /// place outside, which a copy would share.
+    pub fn list(root: &Path, except: &[&str]) -> io::Result<Self> {
+        let mut tree = Self { root: root.to_owned(), folders: Vec::new(), files: Vec::new() };
+        let mut next = vec![PathBuf::new()];
+        while let Some(folder) = next.pop() {
+            for entry in fs_err::read_dir(root.join(&folder))? {
+                let entry = entry?;
+                let path = folder.join(entry.file_name());
+                let metadata = entry.metadata()?;
+                if metadata.is_dir() {
+                    next.push(path.clone());
+                    tree.folders.push(path);
+                } else if metadata.is_file() {
+                    if !except.iter().any(|name| path == Path::new(name)) {
+                        tree.files.push((path, metadata.len()));
+                    }
+                } else {
+                    let what = format!("{} is neither a file nor a folder", root.join(path).display());
+                    return Err(io::Error::other(what));
+                }
+            }
+        }
+        tree.folders.sort();
+        tree.files.sort();
+        Ok(tree)
+    }
+
+    pub fn size(&self) -> Size {
+        Size { files: self.files.len(), bytes: self.files.iter().map(|(_, bytes)| bytes).sum() }
+    }
+
+    /// Copies everything to `to`, which must not exist, for `owner`. File
+    /// systems that can share blocks do (`copy_file_range`, `fclonefileat`).
+    pub fn copy(&self, to: &Path, owner: Option<User>) -> io::Result<()> {
+        // PostgreSQL refuses a directory that others may enter.
+        let make = |folder: &Path| {
+            std::fs::DirBuilder::new().mode(0o700).create(folder)?;
+            give(folder, owner)
+        };
+        make(to)?;
+        self.folders.iter().try_for_each(|folder| make(&to.join(folder)))?;
+        self.each(|path| {
+            let target = to.join(path);
+            std::fs::copy(self.root.join(path), &target)?;
+            give(&target, owner)
+        })
+        .map(drop)
+    }
+
+    /// A digest of all names and contents.
+    pub fn digest(&self) -> io::Result<String> {
+        let contents = self.each(|path| {
+            let mut hasher = blake3::Hasher::new();
+            hasher.update_reader(File::open(self.root.join(path))?)?;
+            Ok(hasher.finalize())
+        })?;
+        let mut all = blake3::Hasher::new();
+        for folder in &self.folders {
+            all.update(folder.as_os_str().as_encoded_bytes()).update(b"/");
+        }
+        for ((path, bytes), contents) in self.files.iter().zip(contents) {
+            all.update(path.as_os_str().as_encoded_bytes()).update(b"\0");
+            all.update(&bytes.to_le_bytes()).update(contents.as_bytes());
+        }
+        Ok(all.finalize().to_hex()[..32].to_owned())
+    }
+
+    /// Does `work` for each file, and gives what it gave in the files' order.
+    fn each<T: Send>(&self, work: impl Fn(&Path) -> io::Result<T> + Sync) -> io::Result<Vec<T>> {
+        let next = AtomicUsize::new(0);
+        let part = || {
+            let mut done = Vec::new();
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let Some((path, _)) = self.files.get(number) else { return Ok(done) };
+                let named = |error: io::Error| {
+                    io::Error::new(error.kind(), format!("{}: {error}", self.root.join(path).display()))
+                };
+                match work(path).map_err(named) {
+                    Ok(value) => done.push((number, value)),
+                    Err(error) => {
+                        // The others need not go on.
+                        next.store(self.files.len(), Ordering::Relaxed);
+                        return Err(error);
+                    }
+                }
+            }
+        };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
+        let mut done = std::thread::scope(|scope| {
+            let parts: Vec<_> = (0..threads).map(|_| scope.spawn(part)).collect();
+            let mut all = Vec::with_capacity(self.files.len());
+            for part in parts {
+                all.extend(part.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked")))?);
+            }
+            Ok::<_, io::Error>(all)
+        })?;
+        done.sort_unstable_by_key(|(number, _)| *number);
+        Ok(done.into_iter().map(|(_, value)| value).collect())
+    }
+}
+
+/// Makes `owner` the owner.
+fn give(path: &Path, owner: Option<User>) -> io::Result<()> {
+    owner.map_or(Ok(()), |owner| chown(path, Some(owner.uid), Some(owner.gid)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("from/base/1")).unwrap();
+        for number in 0..50 {
+            std::fs::write(folder.path().join(format!("from/base/1/{number}")), vec![7; number]).unwrap();
+        }
+        std::fs::write(folder.path().join("from/postmaster.opts"), "-p 1").unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_copy_is_equal() {
+        let folder = tree();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        let tree = Tree::list(&from, &["postmaster.opts"]).unwrap();
+        tree.copy(&to, None).unwrap();
+        let copy = Tree::list(&to, &[]).unwrap();
+        assert_eq!(copy.size(), Size { files: 50, bytes: 49 * 25 });
+        assert_eq!(copy.digest().unwrap(), tree.digest().unwrap());
+        std::fs::write(to.join("base/1/7"), vec![8; 7]).unwrap();
+        assert_ne!(copy.digest().unwrap(), tree.digest().unwrap());
+    }
+
+    #[test]
+    fn links_are_refused_and_gaps_noticed() {
+        let folder = tree();
+        let from = folder.path().join("from");
+        let tree = Tree::list(&from, &[]).unwrap();
+        std::fs::remove_file(from.join("base/1/9")).unwrap();
+        let error = tree.copy(&folder.path().join("to"), None).unwrap_err();
+        assert!(error.to_string().contains("base/1/9"), "{error}");
+        std::os::unix::fs::symlink("/", from.join("base/tablespace")).unwrap();
+        assert!(Tree::list(&from, &[]).is_err());
+    }
+}

@@ -1,0 +1,155 @@
+//! Where the data directory of a server is from: `initdb`, or a copy of what an
+//! earlier run has made.
+
+use std::path::{Path, PathBuf};
+
+use super::cache::{self, Cluster};
+use super::home::write_private;
+use super::postgres::{Server, environment};
+use super::servers::PostgresPrograms;
+use crate::run::child::{Children, Command, Finished, describe};
+use crate::run::event::Stream;
+use crate::run::{Failure, Kind};
+use crate::supervise::User;
+
+/// How every cluster is made; what a run gives for itself is added.
+pub(super) const INITDB: [&str; 6] = [
+    "--auth=scram-sha-256",
+    "--encoding=UTF8",
+    "--no-locale",
+    "--no-sync",
+    "--no-instructions",
+    // Of the log, which is copied with the cluster: 1 MB instead of 16.
+    "--wal-segsize=1",
+];
+
+/// Where a cluster is from.
+pub(super) struct Origin {
+    /// None where nothing is kept.
+    pub cluster: Option<Cluster>,
+    /// The superuser's password in it. Secret.
+    pub password: String,
+    /// The version of its server.
+    pub version: String,
+    /// Where a copy of it was put before its server started.
+    pub aside: Option<PathBuf>,
+}
+
+impl Server<'_> {
+    /// Copies a cluster that an earlier run has made, or makes one.
+    pub(super) async fn make_cluster(&self) -> Result<Origin, Failure> {
+        let caches = &self.local.run.caches;
+        let cluster = if caches.postgres { self.find_cluster().await? } else { None };
+        let Some(cluster) = cluster else {
+            let why = if caches.postgres { "there is no home directory to keep it in" } else { "--no-cache" };
+            self.initdb(&self.password).await?;
+            self.step.cache(false, why);
+            let password = self.password.clone();
+            return Ok(Origin { cluster: None, password, version: String::new(), aside: None });
+        };
+        if let Some(entry) = cluster.copied.clone() {
+            self.step.cache(true, cluster.told(&entry.version).1);
+            let (password, version) = (entry.password, entry.version);
+            self.local.run.secrets.add(&password);
+            return Ok(Origin { cluster: Some(cluster), password, version, aside: None });
+        }
+        // Not the run's own password, which others are told.
+        let password = self.local.run.secret(None)?;
+        let (made, version) = tokio::join!(self.initdb(&password), self.version());
+        made?;
+        self.step.cache(false, cluster.told(&version).1);
+        let aside = self.local.run.scratch.join(format!(".new-{}", self.request.name));
+        let (data, user, to) = (self.data(), self.user, aside.clone());
+        let copied = tokio::task::spawn_blocking(move || cache::copy(&data, &to, user)).await;
+        // Where there is no room for a copy, this run does without.
+        let aside = matches!(copied, Ok(Ok(()))).then_some(aside);
+        Ok(Origin { cluster: aside.is_some().then_some(cluster), password, version, aside })
+    }
+
+    async fn find_cluster(&self) -> Result<Option<Cluster>, Failure> {
+        let (caches, programs) = (self.local.run.caches.clone(), self.programs.clone());
+        let wanted = (self.request.name.clone(), self.request.user.clone(), self.request.database.clone());
+        let (settings, data, user) = (self.request.settings.clone(), self.data(), self.user);
+        let find = move || Cluster::find(&caches, &programs, &wanted, &INITDB, &settings, (&data, user));
+        let found = tokio::task::spawn_blocking(find).await;
+        found.map_err(|error| Failure::new(Kind::Bug, error.to_string()))
+    }
+
+    /// The version of the server, such as `15.18`; empty where it does not tell.
+    async fn version(&self) -> String {
+        let command = Command {
+            program: self.programs.postgres.clone().into(),
+            args: vec!["--version".into()],
+            env: environment(),
+            only_env: true,
+            cwd: Some(self.home.clone()),
+            ..Command::default()
+        };
+        let told = self.local.run.children.run(&command, |_, _| {}).await;
+        // As in "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)".
+        let told = told.map(|told| told.stdout).unwrap_or_default();
+        told.split_whitespace().nth(2).unwrap_or_default().to_owned()
+    }
+
+    async fn initdb(&self, password: &str) -> Result<(), Failure> {
+        self.step.waiting("initdb");
+        let Self { local, programs, home, request, user, .. } = self;
+        let line = |stream, line: &str| self.step.output(stream, line);
+        let initdb = initdb(&local.run.children, programs, home, (&request.user, password), *user, line);
+        let initdb = initdb.await?;
+        if initdb.status.success() { Ok(()) } else { Err(self.initdb_failure(&initdb)) }
+    }
+
+    fn initdb_failure(&self, initdb: &Finished) -> Failure {
+        let evidence = initdb.tail(8);
+        let is_full = evidence.iter().any(|line| line.contains("No space left on device"));
+        let what = format!("initdb ended with {}", describe(initdb.status));
+        let mut failure = Failure::new(Kind::Command, what).evidence(evidence);
+        if is_full {
+            let (place, variable) = (self.local.run.scratch.display(), crate::run::scratch::BASE_VARIABLE);
+            failure = failure.hint(format!(
+                "there is no room left in {place}; free some, or set {variable} to a directory with 100 MB or more"
+            ));
+        }
+        failure
+    }
+}
+
+/// Runs `initdb` in the directory `data` below `home`, for a superuser of this
+/// name and password.
+pub(super) async fn initdb(
+    children: &Children,
+    programs: &PostgresPrograms,
+    home: &Path,
+    (name, password): (&str, &str),
+    user: Option<User>,
+    line: impl FnMut(Stream, &str) + Send,
+) -> Result<Finished, Failure> {
+    let password_file = home.join("password");
+    write_private(&password_file, password, user)?;
+    let own = [
+        format!("--pgdata={}", home.join("data").display()),
+        format!("--username={name}"),
+        format!("--pwfile={}", password_file.display()),
+    ];
+    let command = Command {
+        program: programs.initdb.clone().into(),
+        args: own.into_iter().chain(INITDB.map(str::to_owned)).map(Into::into).collect(),
+        env: environment(),
+        only_env: true,
+        // The caller's directory may be one the unprivileged user cannot enter.
+        cwd: Some(home.to_owned()),
+        user: user.map(|user| (user.uid, user.gid)),
+        stdin: None,
+        // A signal to the servers that it runs would leak their shared memory.
+        ends_its_children: true,
+    };
+    let initdb = children.run(&command, line).await;
+    let removed = std::fs::remove_file(&password_file);
+    let initdb = initdb.map_err(|error| {
+        let what = format!("{} cannot be executed", programs.initdb.display());
+        Failure::new(Kind::TargetUnusable, what).cause(error)
+    })?;
+    removed.map_err(|error| Failure::new(Kind::Io, "the password file cannot be removed").cause(error))?;
+    Ok(initdb)
+}
