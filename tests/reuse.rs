@@ -372,3 +372,17 @@ fn a_killed_run_leaves_the_environment_to_the_next() {
     reuse(&sandbox).spared("deploy_redis", "redis");
     down(&sandbox);
 }
+
+#[test]
+fn what_followed_a_reset_is_still_there() {
+    let recipe = "let pg = deploy_postgres(create_cluster(\"c\"));\nmigrate(pg, \"sql\");\nreset(pg);\n\
+                  sql(pg, \"INSERT INTO item VALUES (1)\");\n";
+    let count = "output(#{ items: sql(pg, \"SELECT count(*) FROM item\")[0].count });";
+    let sandbox = Sandbox::with(recipe).file("sql/001_item.sql", ITEM);
+    reuse(&sandbox);
+    let sandbox = sandbox.file("recipe.rhai", &format!("{recipe}{count}"));
+    let counted = reuse(&sandbox);
+    counted.spared("reset", "postgres");
+    assert_eq!(counted.summary["outputs"]["items"], 1);
+    down(&sandbox);
+}

@@ -22,7 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 fn policy(primitive: &str) -> Policy {
     match primitive {
         "deploy_postgres" | "deploy_redis" | "deploy_service" => Policy::Thing,
-        "sql" | "redis_command" => Policy::Effect,
+        // A reset that is done again would undo the statements after it, which are not.
+        "sql" | "redis_command" | "reset" => Policy::Effect,
         "random_password" => Policy::Secret,
         "random_port" => Policy::Value,
         "sh" => Policy::Again("run again: what a command depends on is not known"),
