@@ -5,7 +5,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 # Where cargo puts what it builds.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: run test test-e2e test-html test-kind kind-images lint bench bench-kind clean
+.PHONY: run test test-e2e test-html test-kill test-kind kind-images lint bench bench-kind clean
 
 ## Install what is missing, build, and set up the DataStorage environment.
 run:
@@ -31,6 +31,11 @@ test-html:
 	.ci/setup browser
 	npm ci --silent --prefix tests/html
 	cargo test --test html -- --ignored
+
+## Kill recipe and its supervisor at random moments: ROUNDS=200, SEED=n.
+test-kill:
+	.ci/setup tests
+	.ci/test-kill
 
 ## The targets kind and kube on a real cluster. See tests/kind/README.md.
 test-kind: kind-images

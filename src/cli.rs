@@ -14,7 +14,7 @@ mod tools;
 
 pub use cache::{CacheArgs, CacheCommand, CacheSort};
 pub use measure::{BenchArgs, TestArgs};
-pub use tools::{CompletionsArgs, DoctorArgs, InitArgs, LockArgs, ManArgs, Need, Shell};
+pub use tools::{CompletionsArgs, DoctorArgs, GcArgs, InitArgs, LockArgs, ManArgs, Need, Shell};
 
 const MORE_HELP: &str = "\
 Exit codes:
@@ -76,6 +76,10 @@ pub enum Command {
     Repl(ReplArgs),
     /// Take environments down
     Down(DownArgs),
+    /// Clear what runs have left that have died
+    ///
+    /// Each is found through its journal. What is not known to be recipe's stays, whatever it is called.
+    Gc(GcArgs),
     /// List runs
     Ls(ListArgs),
     /// Show what a run consists of
@@ -170,6 +174,9 @@ pub struct RunArgs {
     /// Fail when the set-up takes longer, such as 90s or 5m
     #[arg(long, value_name = "TIME", value_parser = crate::run::duration::parse)]
     pub timeout: Option<std::time::Duration>,
+    /// Take what is left up down after this time, such as 30m or 8h
+    #[arg(long, value_name = "TIME", value_parser = crate::run::duration::parse)]
+    pub ttl: Option<std::time::Duration>,
     /// Use and keep no results of earlier runs, of all sorts or of those that are named
     #[arg(long, value_enum, value_name = "SORT", value_delimiter = ',', num_args = 0..=1, require_equals = true, default_missing_value = "all")]
     pub no_cache: Vec<CacheSort>,

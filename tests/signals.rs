@@ -225,3 +225,31 @@ fn stubborn_pid(live: &mut Live) -> i32 {
 fn is_empty(sandbox: &Sandbox) -> bool {
     std::fs::read_dir(sandbox.scratch()).unwrap().count() == 0
 }
+
+/// A daemon: in a session of its own, and nobody's child.
+const DAEMON: &str =
+    "(setsid sh -c 'echo $$ > daemon; exec sleep 600' &); until [ -s daemon ]; do sleep 0.01; done";
+
+fn daemon(sandbox: &Sandbox) -> i32 {
+    std::fs::read_to_string(sandbox.path().join("daemon")).unwrap().trim().parse().unwrap()
+}
+
+#[test]
+fn a_daemon_of_a_command_goes_with_the_environment() {
+    let sandbox = Sandbox::with(&format!("deploy_redis(create_cluster(\"c\"));\nsh(\"{DAEMON}\");"));
+    sandbox.recipe(["run", "-q", "recipe.rhai"]).success();
+    assert!(runs(daemon(&sandbox)), "it is part of the environment");
+    sandbox.recipe(["down"]).success();
+    assert!(!runs(daemon(&sandbox)));
+}
+
+#[test]
+fn a_test_command_whose_recipe_is_killed_at_once_goes_with_its_daemons() {
+    let sandbox = Sandbox::with("deploy_redis(create_cluster(\"c\"));");
+    // As early as can be: perhaps before the supervisor has been told of it.
+    let test = format!("echo $$ > test; {DAEMON}; kill -9 $PPID; sleep 600");
+    sandbox.recipe(["test", "recipe.rhai", "--", "sh", "-c", &test]).exits(128 + 9);
+    let test = std::fs::read_to_string(sandbox.path().join("test")).unwrap().trim().parse().unwrap();
+    eventually("both are gone", || !runs(daemon(&sandbox)) && !runs(test) && is_empty(&sandbox));
+    sandbox.assert_nothing_left();
+}

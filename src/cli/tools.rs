@@ -6,6 +6,14 @@ use clap::{Args, ValueEnum};
 
 use super::Output;
 
+/// `recipe gc`.
+#[derive(Debug, Args)]
+pub struct GcArgs {
+    /// Say what would be removed, and why, without removing it
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
 /// `recipe lock`.
 #[derive(Debug, Args)]
 pub struct LockArgs {

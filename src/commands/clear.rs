@@ -3,25 +3,30 @@
 use std::path::Path;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill, killpg};
+use futures::future::join_all;
+use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use crate::run::folder::Facts;
 use crate::run::journal::{self, Change};
-use crate::run::scratch::MARK_VARIABLE;
 use crate::run::{Failure, Kind, RunFolder};
-use crate::supervise::ProcessId;
+use crate::supervise::{ProcessId, end_marked, marked};
 use crate::targets::kubernetes::clean_up;
+use crate::targets::local::SharedMemory;
 
 /// How long a process group has to quit by itself.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// How long others have that the run has started, and again those that they
+/// have.
+const STRAGGLERS: Duration = Duration::from_millis(500);
 
 /// Between two looks at whether a process is gone.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Ends the processes that the run has started and those that these have
-/// started, as far as they can be told from others, and removes its scratch
-/// directory.
+/// started, as far as they can be told from others, removes its scratch
+/// directory, and what its journal tells of elsewhere.
 pub(super) async fn clear(folder: &RunFolder, facts: &Facts) -> Result<(), Failure> {
     let entries = journal::read(&folder.path).map_err(|error| {
         Failure::new(Kind::Io, format!("the journal of `{}` cannot be read", folder.id)).cause(error)
@@ -30,30 +35,24 @@ pub(super) async fn clear(folder: &RunFolder, facts: &Facts) -> Result<(), Failu
         Change::Running { process, .. } => Some(process),
         _ => None,
     });
-    for leader in leaders.filter(|leader| leader.is_alive()) {
-        end(leader).await;
-    }
-    let stragglers = async {
-        loop {
-            let left = marked(&facts.scratch);
-            if left.is_empty() {
-                break;
-            }
-            for process in left {
-                let _ = kill(process, Signal::SIGKILL);
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-    };
-    // Whoever does not go belongs to another user, and keeps no directory.
-    let _ = tokio::time::timeout(GRACE, stragglers).await;
-    let removed = match fs_err::remove_dir_all(&facts.scratch) {
+    let removed = clear_machine(leaders.collect(), &facts.scratch).await;
+    clean_up(folder).await.and(removed)
+}
+
+/// Ends process groups that a run is known to have started, and what else has
+/// its mark, and removes its scratch directory.
+pub(super) async fn clear_machine(mut leaders: Vec<ProcessId>, scratch: &Path) -> Result<(), Failure> {
+    leaders.retain(|leader| leader.is_alive());
+    let memory = SharedMemory::of(leaders.iter().copied().chain(marked(scratch)), scratch);
+    join_all(leaders.into_iter().map(end)).await;
+    end_marked(scratch, STRAGGLERS).await;
+    memory.free().await;
+    match fs_err::remove_dir_all(scratch) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Failure::new(Kind::Io, format!("{} cannot be removed", facts.scratch.display())).cause(error))
+            Err(Failure::new(Kind::Io, format!("{} cannot be removed", scratch.display())).cause(error))
         }
         _ => Ok(()),
-    };
-    clean_up(folder).await.and(removed)
+    }
 }
 
 /// Asks a process group to quit, which keeps PostgreSQL from leaking shared
@@ -69,25 +68,4 @@ async fn end(leader: ProcessId) {
     if tokio::time::timeout(GRACE, over).await.is_err() {
         let _ = killpg(group, Signal::SIGKILL);
     }
-}
-
-/// Processes that a service has started and that have outlived it: they still
-/// have the variable that marks what belongs to a run.
-#[cfg(target_os = "linux")]
-fn marked(directory: &Path) -> Vec<Pid> {
-    let mark = format!("{}={}", MARK_VARIABLE, directory.display()).into_bytes();
-    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let is_marked = |pid: &i32| {
-        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|variable| variable == mark)
-    };
-    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let me = nix::unistd::getpid().as_raw();
-    pids.filter(|pid| *pid != me).filter(is_marked).map(Pid::from_raw).collect()
-}
-
-/// Other systems do not show the environment of a process.
-#[cfg(not(target_os = "linux"))]
-fn marked(_: &Path) -> Vec<Pid> {
-    Vec::new()
 }

@@ -1,20 +1,26 @@
 //! Environments of earlier runs: how they stand, and taking them down.
 
+use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::clear::clear;
 use crate::run::child::Guard;
-use crate::run::folder::{Facts, State};
+use crate::run::duration::show;
+use crate::run::folder::{Facts, STATE_VARIABLE, State, state_directory};
 use crate::run::scratch::MARK_VARIABLE;
-use crate::run::{Failure, Kind, RunFolder};
-use crate::supervise::{ProcessId, Supervisor, socket_path};
+use crate::run::{Failure, Kind, RunFolder, journal};
+use crate::supervise::{Lease, ProcessId, Successor, Supervisor, socket_path};
 use crate::targets::kubernetes::clean_up;
+
+/// What leads to clusters.
+const PASSED_ON: [&str; 4] = ["HOME", "PATH", "KUBECONFIG", "DOCKER_HOST"];
 
 /// How a run stands in truth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +41,10 @@ impl Standing {
 
     /// Whether there is, or may be, something to take down.
     pub(super) fn is_up(self) -> bool {
-        matches!(self, Self::Died | Self::Is(State::Running | State::Up | State::Kept))
+        match self {
+            Self::Died => true,
+            Self::Is(state) => state.is_open(),
+        }
     }
 }
 
@@ -97,9 +106,41 @@ pub(super) async fn take_down(folder: &RunFolder, facts: &Facts) -> Result<(), F
         }
         Err(_) => clear(folder, &facts).await?,
     }
+    conclude(folder, &facts)
+}
+
+/// Writes down that nothing is left of a run.
+pub(super) fn conclude(folder: &RunFolder, facts: &Facts) -> Result<(), Failure> {
     folder.forget_values();
-    let written = folder.write_facts(&Facts { state: State::Down, ..facts });
+    let state = if facts.state == State::Failed { State::Failed } else { State::Down };
+    let written = journal::close(&folder.path)
+        .and_then(|()| folder.write_facts(&Facts { state, expires: None, ..facts.clone() }));
     written.map_err(|error| Failure::new(Kind::Io, "the run's records cannot be written").cause(error))
+}
+
+/// After `ttl` the supervisor stops everything, and becomes the `recipe down`
+/// that does the rest: clusters, and the run's records.
+pub(super) fn lease(folder: &RunFolder, ttl: Duration) -> Result<Lease, Failure> {
+    let unknown = |error| Failure::new(Kind::Io, "the program of recipe cannot be found").cause(error);
+    let program = std::env::current_exe().map_err(unknown)?;
+    let state = std::path::absolute(state_directory()?).map_err(unknown)?;
+    // It may wait for days: it shall not keep the secrets of a shell.
+    let mut env: BTreeMap<String, String> =
+        PASSED_ON.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect();
+    env.insert(STATE_VARIABLE.to_owned(), state.display().to_string());
+    let args = vec!["down".to_owned(), folder.id.clone()];
+    Ok(Lease { ttl, successor: Some(Successor { program, args, env }) })
+}
+
+/// When the environment takes itself down, for lists.
+pub(super) fn ends_in(facts: &Facts) -> Option<String> {
+    time_left(facts).map(show)
+}
+
+/// How long the environment is left up yet, if that is limited.
+pub(super) fn time_left(facts: &Facts) -> Option<Duration> {
+    let left = Timestamp::now().duration_until(facts.expires?);
+    Some(if left.is_negative() { Duration::ZERO } else { left.unsigned_abs() })
 }
 
 /// Lets the supervisor end the commands of this process, should it die.

@@ -10,6 +10,7 @@ mod down;
 mod env;
 mod environment;
 mod export;
+mod gc;
 mod help;
 mod init;
 mod listener;
@@ -70,6 +71,7 @@ pub fn main() -> ExitCode {
         Command::Plan(args) => plan::plan_run(&args),
         Command::Repl(args) => repl::repl(&args),
         Command::Down(args) => down::down(&args),
+        Command::Gc(args) => gc::gc(&args),
         Command::Ls(args) => ls::ls(&args),
         Command::Status(args) => status::status(&args),
         Command::Env(args) => env::env(&args),

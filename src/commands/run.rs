@@ -1,7 +1,7 @@
 //! `recipe run`: set up, report, and leave up or take down.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -11,6 +11,7 @@ use super::{Done, bench, listener, reuse, terminal};
 use crate::cli::{CacheSort, Output, RunArgs, UpArgs};
 use crate::primitives::{TABLE, declared_params};
 use crate::report::{Entry, History, Summary, Totals, params_digest, timeline};
+use crate::run::duration::show;
 use crate::run::event::{CancelReason, Outcome};
 use crate::run::{Failure, folder};
 use crate::script::call::quieten_panics;
@@ -149,7 +150,7 @@ fn report(args: &RunArgs, ended: &Ended) -> Result<(), Failure> {
         terminal::show(left);
     }
     if !args.quiet {
-        describe(ended);
+        describe(ended, args.ttl);
     }
     if args.output == Output::Json {
         let error = ended.error.as_ref().map(|error| ended.secrets.masked(&error.render(false, 100)));
@@ -159,7 +160,7 @@ fn report(args: &RunArgs, ended: &Ended) -> Result<(), Failure> {
 }
 
 /// What is up now, how to reach it and how to take it down.
-fn describe(ended: &Ended) {
+fn describe(ended: &Ended, ttl: Option<Duration>) {
     let id = &ended.folder.id;
     anstream::eprintln!("\n  all about it: {}", ended.folder.page().display());
     if ended.reason.is_some() || ended.has_failed() {
@@ -188,6 +189,9 @@ fn describe(ended: &Ended) {
         anstream::eprintln!("  it is as far as this run came; the next one with --reuse goes on from there");
     }
     anstream::eprintln!("  take it down:              recipe down {id}");
+    if let Some(ttl) = ttl {
+        anstream::eprintln!("  by itself it goes down in  {}", show(ttl));
+    }
 }
 
 fn code(ended: &Ended) -> u8 {

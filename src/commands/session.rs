@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rhai::EvalAltResult;
 use serde_json::Value;
@@ -18,6 +18,8 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::clear::clear;
+use super::environment::conclude;
+use super::gc::clear_dead;
 use super::reuse::{self, Reuse};
 use super::stage::{PATIENCE, Setting, Stage};
 use super::stop::Stop;
@@ -31,6 +33,9 @@ use crate::run::folder::{Facts, State};
 use crate::run::{Dispatcher, Events, Failure, Kind, Outcome, Reporter, RunFolder, Secrets, machine};
 use crate::script::{Diagnostic, Program};
 use crate::targets::caches::Caches;
+
+/// How long the end of a run waits until it has cleared what dead ones have left.
+const CLEARING: Duration = Duration::from_secs(10);
 
 /// What an environment is set up for.
 #[derive(Clone, Copy)]
@@ -120,6 +125,7 @@ impl Session<'_> {
             Some(_) => setting.take_over(&folder, &facts, &events, stop.children()).await,
             None => setting.stage(&folder, &facts, &events, stop.children()).await,
         };
+        let mut clearing = self.runtime.spawn(clear_dead(events.clone()));
         let watching = self.runtime.spawn(machine::watch(events.clone(), facts.scratch.clone()));
         let mut ended = Ended {
             folder,
@@ -151,6 +157,9 @@ impl Session<'_> {
         }
         ended.reason = stop.reason();
         ended.error.iter_mut().chain(&mut ended.left).for_each(|told| told.mask(&ended.secrets));
+        if stop.during(tokio::time::timeout(CLEARING, &mut clearing)).await.is_err() {
+            clearing.abort();
+        }
         watching.abort();
         // Nothing follows the last event.
         let _ = watching.await;
@@ -332,18 +341,23 @@ impl Session<'_> {
             None => ended.has_failed(),
         };
         let state = if ended.kept { State::Kept } else { State::Up };
-        let detached = stage.leave_up(state).await;
+        let detached = stage.leave_up(state, self.args.ttl).await;
         detached.map_err(|failure| ended.error.get_or_insert_with(|| failure.into())).is_ok()
     }
 }
 
 /// Removes what was made for a script that will not run.
 async fn abandon(ended: &mut Ended, facts: &Facts) {
-    if let Err(failure) = clear(&ended.folder, facts).await {
-        ended.left.push(failure.into());
+    let facts = Facts { state: State::Failed, ..facts.clone() };
+    let cleared = clear(&ended.folder, &facts).await;
+    match cleared.and_then(|()| conclude(&ended.folder, &facts)) {
+        Ok(()) => {}
+        Err(failure) => {
+            ended.left.push(failure.into());
+            // Its error is told already.
+            let _ = ended.folder.write_facts(&facts);
+        }
     }
-    // Its error is told already.
-    let _ = ended.folder.write_facts(&Facts { state: State::Failed, ..facts.clone() });
 }
 
 /// Runs something that calls back from a thread of its own when it is over.

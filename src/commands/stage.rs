@@ -72,6 +72,7 @@ impl Setting<'_> {
             state: State::Running,
             identity: self.identity(),
             outlives: false,
+            expires: None,
         };
         folder.write_facts(&facts).map_err(unwritable)?;
         Ok(facts)
@@ -88,7 +89,7 @@ impl Setting<'_> {
         let journal = Journal::create(&folder.path, events.clone()).map_err(unwritable)?;
         let scratch = facts.scratch.clone();
         journal.creating("directory", "scratch", scratch.display().to_string()).map_err(unwritable)?;
-        scratch::create(&scratch)?;
+        scratch::create(&scratch, &folder.path, facts.owner)?;
         let broken = |error: crate::supervise::SupervisorError| {
             Failure::new(Kind::TargetUnusable, "the supervisor of local processes cannot be started")
                 .cause(error)
@@ -173,12 +174,15 @@ impl Setting<'_> {
 }
 
 impl Stage {
-    /// Lets everything outlive this process, as `state` says.
-    pub(super) async fn leave_up(&self, state: State) -> Result<(), Failure> {
+    /// Lets everything outlive this process, as `state` says, until `ttl` is over
+    /// if it is given.
+    pub(super) async fn leave_up(&self, state: State, ttl: Option<Duration>) -> Result<(), Failure> {
+        let lease = ttl.map(|ttl| environment::lease(&self.folder, ttl)).transpose()?;
+        let expires = ttl.and_then(|ttl| Timestamp::now().checked_add(ttl).ok());
         self.keep_variables();
         // Written first: once it is detached, only this says where it is.
-        self.folder.write_facts(&Facts { state, ..self.facts.clone() }).map_err(unwritable)?;
-        self.host.environment.target.detach().await
+        self.folder.write_facts(&Facts { state, expires, ..self.facts.clone() }).map_err(unwritable)?;
+        self.host.environment.target.detach(lease).await
     }
 
     /// Keeps the handles under the names that the recipe gave them, for

@@ -21,7 +21,7 @@ pub(super) fn status(args: &RunName) -> Done {
     if args.output == Output::Json {
         terminal::print_json(&json!({
             "run_id": folder.id, "state": standing.name(), "recipe": facts.recipe, "target": facts.target,
-            "started": facts.started, "folder": folder.path, "processes": status.as_ref().map(|s| &s.processes),
+            "started": facts.started, "expires": facts.expires, "folder": folder.path, "processes": status.as_ref().map(|s| &s.processes),
             "ports": status.as_ref().map(|s| &s.ports),
         }))?;
         return Ok(exit::DONE);
@@ -35,6 +35,9 @@ pub(super) fn status(args: &RunName) -> Done {
         facts.started,
         folder.path.display()
     );
+    if let Some(left) = environment::ends_in(&facts) {
+        text.push_str(&format!("ends in  {left}\n"));
+    }
     if let Some(status) = status {
         text.push_str(&processes(&status));
     }

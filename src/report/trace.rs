@@ -22,7 +22,7 @@ use super::critical_path::CriticalPath;
 use super::lanes::{Lanes, Span};
 use super::line::{clean, clip, duration, label};
 use super::model::{Model, Step};
-use crate::run::event::{Level, StepKind};
+use crate::run::event::{Level, StepKind, TimePart};
 use crate::run::{Event, EventKind, StepId};
 
 /// Columns of the name of a lane.
@@ -198,8 +198,9 @@ fn args(step: &Step) -> Map<String, Value> {
     let told = told.into_iter().filter_map(|(name, value)| Some((name, value.filter(|v| !v.is_empty())?)));
     let told = told.map(|(name, value)| (name.to_owned(), value.into()));
     let times = step.times.iter().map(|times| {
-        let parts = times.parts.iter().map(|part| format!("{} {}", part.name, duration(part.ms)));
-        (clean(&times.what), Vec::from_iter(parts).join(", ").into())
+        let part = |part: &TimePart| format!("{} {}", part.name, duration(part.ms));
+        let parts: Vec<_> = times.parts.iter().map(part).collect();
+        (clean(&times.what), parts.join(", ").into())
     });
     told.chain(times).collect()
 }

@@ -202,7 +202,9 @@ fn dispatch(queue: &Queue, mut reporters: Vec<Box<dyn Reporter>>) -> Vec<Box<dyn
     let mut items = Vec::new();
     while queue.take(&mut items) {
         if items.is_empty() {
-            reporters.iter_mut().for_each(|reporter| reporter.tick());
+            for reporter in &mut reporters {
+                reporter.tick();
+            }
             continue;
         }
         for item in items.drain(..) {
@@ -210,7 +212,9 @@ fn dispatch(queue: &Queue, mut reporters: Vec<Box<dyn Reporter>>) -> Vec<Box<dyn
                 Item::Event(event) => tell(&mut reporters, |reporter| reporter.event(&event)),
                 Item::Settle(done) => {
                     tell(&mut reporters, |reporter| reporter.flush());
-                    reporters.iter_mut().for_each(|reporter| reporter.settle());
+                    for reporter in &mut reporters {
+                        reporter.settle();
+                    }
                     let _ = done.send(());
                 }
             }

@@ -16,18 +16,24 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use super::failure::{Failure, Kind};
 
 /// Names the directory that holds the folders of runs.
 pub const STATE_VARIABLE: &str = "RECIPE_STATE_DIR";
+
+/// Beside the folder of runs: an empty file for each run that has not been taken
+/// down.
+const OPEN: &str = "open";
 
 /// Beside a record in a run's folder: the texts that its positions are in.
 pub const SOURCES: &str = "sources.json";
@@ -65,6 +71,9 @@ pub struct Facts {
     /// should the owner die.
     #[serde(default)]
     pub outlives: bool,
+    /// When it takes itself down, if it was left up for a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
 }
 
 /// What makes two set-ups the same.
@@ -110,6 +119,12 @@ pub enum State {
 }
 
 impl State {
+    /// Whether there may be something to take down.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Running | Self::Up | Self::Kept)
+    }
+
     /// The word for lists.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -139,7 +154,7 @@ pub fn history() -> Result<PathBuf, Failure> {
     Ok(state_directory()?.join("history.jsonl"))
 }
 
-/// Where all that outlives runs is kept.
+/// Where everything about runs is kept.
 ///
 /// # Errors
 /// When the user has no home directory.
@@ -195,6 +210,25 @@ impl RunFolder {
         Ok(Self { id: id.to_owned(), path })
     }
 
+    /// Those of the runs that have not been taken down, as far as they could
+    /// write that down. However many runs there were, this takes no longer.
+    #[must_use]
+    pub fn unfinished() -> Vec<(Self, Facts)> {
+        let Ok(runs) = runs_directory() else { return Vec::new() };
+        let marks = std::fs::read_dir(runs.with_file_name(OPEN)).into_iter().flatten().flatten();
+        let folder = |id: String| Self { path: runs.join(&id), id };
+        let known = marks.filter_map(|mark| mark.file_name().into_string().ok()).map(folder);
+        known.filter_map(|folder| folder.facts().ok().map(|facts| (folder, facts))).collect()
+    }
+
+    /// Has this process alone clear the run, until the lock is dropped; none
+    /// while another one does.
+    #[must_use]
+    pub fn lock(&self) -> Option<Flock<File>> {
+        let folder = File::open(&self.path).ok()?;
+        Flock::lock(folder, FlockArg::LockExclusiveNonblock).ok()
+    }
+
     /// All runs, the newest first. Folders without readable facts are left out.
     ///
     /// # Errors
@@ -232,7 +266,18 @@ impl RunFolder {
     /// # Errors
     /// When it cannot be written.
     pub fn write_facts(&self, facts: &Facts) -> io::Result<()> {
-        self.write("run.json", &serde_json::to_vec_pretty(facts)?)
+        let mark = self.path.parent().map(|runs| runs.with_file_name(OPEN).join(&self.id));
+        let mark = mark.unwrap_or_default();
+        if facts.state.is_open() && !mark.exists() {
+            fs_err::create_dir_all(mark.parent().unwrap_or(&mark))?;
+            File::create(&mark)?;
+        }
+        self.write("run.json", &serde_json::to_vec_pretty(facts)?)?;
+        if !facts.state.is_open() {
+            // It only costs later runs a look.
+            let _ = std::fs::remove_file(mark);
+        }
+        Ok(())
     }
 
     /// Writes `outputs.json`, whole or not at all.

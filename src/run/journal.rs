@@ -79,7 +79,8 @@ impl Journal {
             .create(true)
             .mode(0o600)
             .open(folder.join("journal.jsonl"))?;
-        Ok(Self { book: Arc::new(Mutex::new(Book { file, open: open(&read(folder)?) })), events })
+        let open = open(folder)?.into_iter().map(|open| (open.kind, open.name)).collect();
+        Ok(Self { book: Arc::new(Mutex::new(Book { file, open })), events })
     }
 
     /// Something is about to be made.
@@ -156,17 +157,67 @@ impl Journal {
     }
 }
 
-/// What exists, by its kind and name.
-fn open(entries: &[Entry]) -> Vec<(String, String)> {
-    let mut open: Vec<(String, String)> = Vec::new();
-    for entry in entries {
-        match &entry.change {
-            Change::Creating { kind, name, .. } => open.push((kind.clone(), name.clone())),
-            Change::Running { .. } => {}
-            Change::Removed { kind, name } => open.retain(|(k, n)| (k, n) != (kind, name)),
+/// What a journal tells of that nobody has removed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Open {
+    /// `process`, `directory`.
+    pub kind: String,
+    /// Its name within the run.
+    pub name: String,
+    /// Where or what it is.
+    pub detail: String,
+    /// How its target removes it, where that takes more than the name.
+    pub removal: Option<serde_json::Value>,
+    /// The process that it is.
+    pub process: Option<crate::supervise::ProcessId>,
+}
+
+/// What the journal of a run tells of that nobody has removed, in the order it
+/// was made.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn open(folder: &Path) -> io::Result<Vec<Open>> {
+    let mut open: Vec<Open> = Vec::new();
+    for entry in read(folder)? {
+        match entry.change {
+            Change::Creating { kind, name, detail, removal } => {
+                // Tried again under the same name, it is still one thing.
+                open.retain(|known| (&known.kind, &known.name) != (&kind, &name));
+                open.push(Open { kind, name, detail, removal, process: None });
+            }
+            Change::Running { name, process } => {
+                let known = open.iter_mut().rfind(|known| known.kind == "process" && known.name == name);
+                if let Some(known) = known {
+                    known.process = Some(process);
+                }
+            }
+            Change::Removed { kind, name } => {
+                open.retain(|known| (&known.kind, &known.name) != (&kind, &name));
+            }
         }
     }
-    open
+    Ok(open)
+}
+
+/// Writes down that everything is gone, for a run that cannot do so any more.
+///
+/// # Errors
+/// When the file cannot be read or written.
+pub fn close(folder: &Path) -> io::Result<()> {
+    let open = open(folder)?;
+    if open.is_empty() {
+        return Ok(());
+    }
+    // The kill may have cut the last line off.
+    let mut lines = vec![b'\n'];
+    for Open { kind, name, .. } in open.into_iter().rev() {
+        let entry = Entry { at: Timestamp::now(), change: Change::Removed { kind, name } };
+        serde_json::to_writer(&mut lines, &entry)?;
+        lines.push(b'\n');
+    }
+    let mut file = fs_err::OpenOptions::new().append(true).open(folder.join("journal.jsonl"))?;
+    file.write_all(&lines)
 }
 
 /// Reads the journal of a run, which may have died before it had one; a last

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::connection::{Connection, Spawning};
 use super::failure::Failure;
 use super::identity::ProcessId;
-use super::protocol::{Exit, Reply, Request, Signal, Spawn, Status, VERSION};
+use super::protocol::{Exit, Lease, Reply, Request, Signal, Spawn, Status, VERSION};
 use super::{SUBCOMMAND, socket_path};
 
 /// What goes wrong between a client and a supervisor.
@@ -241,14 +241,15 @@ impl Supervisor {
         }
     }
 
-    /// Lets everything outlive its owner, for `ttl` if given. From a client that
-    /// is not the owner it only sets the time anew.
+    /// Lets everything outlive its owner, for the time of the lease if there is
+    /// one. From a client that is not the owner it only sets the time anew.
     ///
     /// # Errors
     /// None of its own.
-    pub async fn detach(&self, ttl: Option<Duration>) -> Result<(), SupervisorError> {
-        let ttl_ms = ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
-        self.tell(Request::Detach { ttl_ms }).await
+    pub async fn detach(&self, lease: Option<Lease>) -> Result<(), SupervisorError> {
+        let ttl_ms = lease.as_ref().map(|lease| u64::try_from(lease.ttl.as_millis()).unwrap_or(u64::MAX));
+        let successor = lease.and_then(|lease| lease.successor);
+        self.tell(Request::Detach { ttl_ms, successor }).await
     }
 
     /// Stops everything, removes the run directory, and waits for that and for

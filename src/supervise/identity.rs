@@ -38,10 +38,16 @@ impl ProcessId {
 
 /// A process as the system lists it.
 #[derive(Debug)]
-struct Found {
-    id: ProcessId,
-    parent: i32,
-    is_zombie: bool,
+pub(super) struct Found {
+    pub(super) id: ProcessId,
+    pub(super) parent: i32,
+    pub(super) is_zombie: bool,
+}
+
+/// All processes, zombies among them.
+#[cfg(target_os = "linux")]
+pub(super) fn processes() -> Vec<Found> {
+    os::processes()
 }
 
 /// Their children, the children's children and so on, without zombies. One that

@@ -9,16 +9,16 @@
 //!
 //! | SIGKILL to | processes | run directory |
 //! |---|---|---|
-//! | the owner | all stopped, by their policies in short | removed |
-//! | the supervisor | its children get a signal from the kernel (Linux) | stays, for `recipe down` |
+//! | the owner | all stopped, by their policies in short, also what it had started itself | removed |
+//! | the supervisor | its children get a signal from the kernel (Linux) | stays, for `recipe gc` |
 //!
 //! The supervisor has one thread, is the leader of its own session, and adopts
 //! orphaned descendants (Linux), so that daemons cannot slip away. It knows
 //! nothing of Rhai, events, or of what it runs.
 //!
 //! # Layout
-//! `shim` is the supervisor; `clients` (who is connected), `process`, `teardown`
-//! and `ports` (with `claim` and `port_holder`) are its parts. `client` is the
+//! `shim` is the supervisor; `clients` (who is connected), `process`, `teardown`,
+//! `marked` (who else belongs to the run) and `ports` (with `claim` and `port_holder`) are its parts. `client` is the
 //! other side, on top of `connection`. Both share [`protocol`], `failure` and
 //! `identity`.
 
@@ -28,6 +28,7 @@ mod clients;
 mod connection;
 mod failure;
 mod identity;
+mod marked;
 mod port_holder;
 mod ports;
 mod process;
@@ -40,7 +41,8 @@ use std::path::{Path, PathBuf};
 pub use client::{Process, Supervisor, SupervisorError};
 pub use failure::{Failure, PortHolder};
 pub use identity::ProcessId;
-pub use protocol::{Exit, ProcessStatus, Signal, Spawn, Status, StopPolicy, User};
+pub use marked::{MARK_VARIABLE, end_marked, marked};
+pub use protocol::{Exit, Lease, ProcessStatus, Signal, Spawn, Status, StopPolicy, Successor, User};
 pub use shim::run_shim;
 
 /// The hidden subcommand that has to call [`run_shim`].

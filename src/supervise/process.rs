@@ -29,9 +29,9 @@ pub(super) const KILL_WAIT: Duration = Duration::from_secs(10);
 
 /// What is left of a grace once the owner has died: nobody waits for a tidy
 /// end any more, but most programs end at once when asked.
-const ABANDONED_GRACE: Duration = Duration::from_millis(50);
+pub(super) const ABANDONED_GRACE: Duration = Duration::from_millis(50);
 /// The same for a process that would leave something behind if it were killed.
-const CAREFUL_GRACE: Duration = Duration::from_secs(2);
+pub(super) const CAREFUL_GRACE: Duration = Duration::from_secs(2);
 
 /// A started process; kept after its end, for the status.
 pub(super) struct Child {
@@ -248,6 +248,11 @@ fn take_zombie(leads_group: impl Fn(i32) -> bool) -> nix::Result<WaitStatus> {
         let _ = killpg(pid, signal::Signal::SIGKILL);
     }
     Ok(zombie)
+}
+
+/// Asks this very process to end, if it still runs.
+pub(super) fn ask(process: ProcessId) {
+    signal_process(process, signal::Signal::SIGTERM);
 }
 
 /// Kills this very process, if it still runs.

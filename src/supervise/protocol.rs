@@ -83,9 +83,33 @@ pub enum Request {
     Detach {
         /// End by itself after this many milliseconds.
         ttl_ms: Option<u64>,
+        /// What to become then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        successor: Option<Successor>,
     },
     /// Stop everything, remove the run directory, answer, and end.
     Shutdown,
+}
+
+/// For how long a supervisor lets everything outlive its owner.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    /// How long.
+    pub ttl: Duration,
+    /// What the supervisor becomes when that is over and everything is stopped.
+    pub successor: Option<Successor>,
+}
+
+/// The program that a supervisor becomes in the end, for what is left to do that
+/// it knows nothing of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Successor {
+    /// Its path.
+    pub program: PathBuf,
+    /// Arguments, without the program itself.
+    pub args: Vec<String>,
+    /// The whole environment.
+    pub env: BTreeMap<String, String>,
 }
 
 /// A process to start.

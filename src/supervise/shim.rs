@@ -14,8 +14,9 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ use super::failure::Failure;
 use super::identity::ProcessId;
 use super::ports::Ports;
 use super::process::{self, Child, Guarded, Reaped, end_guarded};
-use super::protocol::{Call, Message, Ready, Reply, Request, Spawn, Status, VERSION};
+use super::protocol::{Call, Message, Ready, Reply, Request, Spawn, Status, Successor, VERSION};
 use super::socket_path;
 
 /// All that the supervisor holds. Borrows of its cells never cross an await.
@@ -58,6 +59,9 @@ pub(super) struct Shim {
     shutdown_calls: RefCell<Vec<(ClientId, u64)>>,
     detached: Cell<bool>,
     lease: RefCell<Option<AbortHandle>>,
+    /// What to become when the lease is over.
+    successor: RefCell<Option<Successor>>,
+    expired: Cell<bool>,
 }
 
 /// Runs a supervisor whose owner is at the other end of standard input, until
@@ -93,7 +97,19 @@ fn supervise(run_dir: &Path) -> io::Result<Result<(), Failure>> {
     let process = ProcessId::current().ok_or_else(|| io::Error::other("/proc is not mounted"))?;
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, Shim::new(run_dir, process).run(owner))
+    let shim = Shim::new(run_dir, process);
+    let outcome = LocalSet::new().block_on(&runtime, shim.clone().run(owner))?;
+    match shim.successor.take().filter(|_| shim.expired.get()) {
+        Some(successor) => Err(become_successor(successor)),
+        None => Ok(outcome),
+    }
+}
+
+/// Returns only if that is not possible.
+fn become_successor(Successor { program, args, env }: Successor) -> io::Error {
+    let mut command = Command::new(program);
+    command.args(args).env_clear().envs(env);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).exec()
 }
 
 /// A test runner that waits until all have closed its pipe must not wait for a
@@ -122,6 +138,8 @@ impl Shim {
             shutdown_calls: RefCell::default(),
             detached: Cell::new(false),
             lease: RefCell::default(),
+            successor: RefCell::default(),
+            expired: Cell::new(false),
         })
     }
 
@@ -284,8 +302,9 @@ impl Shim {
                 ports: self.ports.borrow().list(),
                 detached: self.detached.get(),
             }),
-            Request::Detach { ttl_ms } => {
+            Request::Detach { ttl_ms, successor } => {
                 self.detach(client, ttl_ms.map(Duration::from_millis));
+                self.successor.replace(successor);
                 Reply::Done
             }
             Request::Shutdown => {
@@ -328,11 +347,12 @@ impl Shim {
             // Nobody is left who could tell when their numbers become free.
             self.guarded.take();
         }
-        let ending = self.ending.clone();
+        let shim = self.clone();
         let lease = ttl.map(|ttl| {
             let expiry = async move {
                 tokio::time::sleep(ttl).await;
-                ending.cancel();
+                shim.expired.set(true);
+                shim.ending.cancel();
             };
             spawn_local(expiry).abort_handle()
         });

@@ -10,7 +10,10 @@ use tokio::time::{Instant, timeout};
 
 use super::failure::Failure;
 use super::identity::descendants;
-use super::process::{Child, KILL_WAIT, end_guarded, kill_process, kill_trees};
+use super::marked::end_marked;
+use super::process::{
+    ABANDONED_GRACE, CAREFUL_GRACE, Child, KILL_WAIT, end_guarded, kill_process, kill_trees,
+};
 use super::shim::Shim;
 
 /// How soon descendants are looked for again that were missed or that forked
@@ -28,6 +31,12 @@ impl Shim {
         );
         kill_trees(known);
         let stopped = self.kill_stragglers().await;
+        // What the owner's commands have left in groups of their own. If it has
+        // died, also those that it could not have guarded in time: they are not
+        // between fork and exec any more, or they would hold its end of our
+        // socket open.
+        let grace = if self.abandoned.is_cancelled() { ABANDONED_GRACE } else { CAREFUL_GRACE };
+        end_marked(&self.run_dir, grace).await;
         let removed = self.remove_run_dir();
         stopped.and(removed)
     }

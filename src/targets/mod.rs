@@ -32,7 +32,7 @@ pub use requests::{ClusterRequest, ImageRequest, PostgresRequest, RedisRequest, 
 use self::handles::escape;
 use crate::run::child::Children;
 use crate::run::{Failure, Journal, Kind, RunFolder, Secrets, Step};
-use crate::supervise::Supervisor;
+use crate::supervise::{Lease, Supervisor};
 
 /// What a run has on its targets, whichever they are.
 pub struct Belongings {
@@ -168,8 +168,9 @@ pub trait Target: Send + Sync {
     /// Takes everything of this run down.
     async fn teardown(&self) -> Result<(), Failure>;
 
-    /// Lets everything of this run outlive this process.
-    async fn detach(&self) -> Result<(), Failure>;
+    /// Lets everything of this run outlive this process, for the time of the
+    /// lease if there is one.
+    async fn detach(&self, lease: Option<Lease>) -> Result<(), Failure>;
 }
 
 /// The targets, as `--target` names them.

@@ -9,6 +9,7 @@ use super::{
     ServiceRequest, Target, Template,
 };
 use crate::run::{Failure, Kind, Step};
+use crate::supervise::Lease;
 
 /// A target in name only.
 pub struct Planned(pub String);
@@ -75,7 +76,7 @@ impl Target for Planned {
         Ok(())
     }
 
-    async fn detach(&self) -> Result<(), Failure> {
+    async fn detach(&self, _: Option<Lease>) -> Result<(), Failure> {
         Ok(())
     }
 }

@@ -166,6 +166,19 @@ impl Sandbox {
         serde_json::from_str(&self.recipe(["ls", "--all", "--output", "json"]).success().stdout).unwrap()
     }
 
+    /// The pid of the supervisor of a run of this sandbox.
+    pub fn supervisor(&self) -> Option<i32> {
+        let supervisor = format!("__supervise {}", self.scratch().display());
+        let found = self.processes().into_iter().find(|process| process.contains(&supervisor))?;
+        found.split_whitespace().next().unwrap().parse().ok()
+    }
+
+    /// What journals tell of that nobody has removed.
+    pub fn open_entries(&self) -> Vec<String> {
+        let runs = std::fs::read_dir(self.files.path().join("state/runs")).into_iter().flatten();
+        runs.flat_map(|run| open_entries(&run.unwrap().path())).collect()
+    }
+
     /// Running processes whose directory or arguments point into this sandbox.
     pub fn processes(&self) -> Vec<String> {
         let ours = [self.scratch.path().to_str().unwrap(), self.files.path().to_str().unwrap()];
@@ -178,6 +191,20 @@ impl Sandbox {
         };
         listing.lines().filter(is_ours).map(str::to_owned).collect()
     }
+}
+
+fn open_entries(run: &Path) -> Vec<String> {
+    let mut open: Vec<String> = Vec::new();
+    let journal = std::fs::read_to_string(run.join("journal.jsonl")).unwrap_or_default();
+    for entry in journal.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
+        let thing = format!("{} {} of {}", entry["kind"], entry["name"], run.display());
+        match entry["change"].as_str().unwrap() {
+            "creating" => open.push(thing),
+            "removed" => open.retain(|known| *known != thing),
+            _ => {}
+        }
+    }
+    open
 }
 
 impl Drop for Sandbox {

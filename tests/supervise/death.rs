@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal as Sig, kill};
 use nix::unistd::Pid;
-use recipe::supervise::{Exit, ProcessId, Supervisor, SupervisorError};
+use recipe::supervise::{Exit, Lease, ProcessId, Supervisor, SupervisorError};
 
 use super::harness::{Folder, RECIPE, shell, shut_down, spawn, within};
 
@@ -147,14 +147,18 @@ async fn what_is_detached_goes_on_until_it_is_shut_down() {
     assert!(!folder.run_dir().exists());
 }
 
+fn lease(ttl: Duration) -> Lease {
+    Lease { ttl, successor: None }
+}
+
 #[tokio::test]
 async fn a_lease_ends_and_can_be_renewed() {
     let folder = Folder::new();
     let supervisor = folder.supervisor().await;
-    supervisor.detach(Some(Duration::from_secs(100_000))).await.expect("it answers");
+    supervisor.detach(Some(lease(Duration::from_secs(100_000)))).await.expect("it answers");
     drop(supervisor);
     let supervisor = Supervisor::connect(&folder.run_dir()).await.expect("it goes on");
-    supervisor.detach(Some(Duration::ZERO)).await.expect("it answers");
+    supervisor.detach(Some(lease(Duration::ZERO))).await.expect("it answers");
     within("the end of the lease", supervisor.gone()).await;
     assert!(!folder.run_dir().exists());
 }

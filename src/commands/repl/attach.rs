@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::room::Room;
+use crate::commands::environment::time_left;
 use crate::commands::terminal;
 use crate::primitives::TABLE;
 use crate::run::folder::State;
@@ -78,7 +79,8 @@ impl Room<'_> {
         match result {
             Ok(Ok(())) => {
                 self.run.stage.host.set_variables(host.variables());
-                self.run.stage.leave_up(State::Up).await?;
+                let left = time_left(&self.run.stage.facts);
+                self.run.stage.leave_up(State::Up, left).await?;
                 let id = &folder.id;
                 anstream::eprintln!("  {recipe} is done; {id} is up:  eval \"$(recipe env {id})\"");
                 Ok(())

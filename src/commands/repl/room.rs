@@ -273,7 +273,7 @@ impl<'a> Room<'a> {
         {
             let id = self.run.stage.folder.id.clone();
             self.run.stage.host.set_variables(self.script().values());
-            match self.run.stage.leave_up(State::Up).await {
+            match self.run.stage.leave_up(State::Up, None).await {
                 Ok(()) => {
                     anstream::eprintln!("  {id} is up; take it down: recipe down {id}");
                     return true;

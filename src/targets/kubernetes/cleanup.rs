@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::Site;
 use super::kind::cli::Cli;
 use super::space::{Access, RUN_LABEL, api_failure};
-use crate::run::journal::{self, Change};
+use crate::run::journal::{self, Open};
 use crate::run::{Failure, Kind, RunFolder};
 
 /// How to remove something.
@@ -119,20 +119,16 @@ where
 /// When the journal cannot be read; else the first that could not be removed.
 pub async fn clean_up(folder: &RunFolder) -> Result<(), Failure> {
     let unreadable = |what: String| Failure::new(Kind::Io, format!("the journal of `{}` {what}", folder.id));
-    let entries =
-        journal::read(&folder.path).map_err(|error| unreadable("cannot be read".to_owned()).cause(error))?;
-    let mut open: Vec<((String, String), Removal)> = Vec::new();
-    for entry in entries {
-        match entry.change {
-            Change::Creating { kind, name, removal: Some(removal), .. } => {
-                let removal = serde_json::from_value(removal).map_err(|error| {
-                    unreadable(format!("does not say how to remove {kind} {name}")).cause(error)
-                })?;
-                open.push(((kind, name), removal));
-            }
-            Change::Removed { kind, name } => open.retain(|(key, _)| *key != (kind.clone(), name.clone())),
-            _ => {}
-        }
+    let open =
+        journal::open(&folder.path).map_err(|error| unreadable("cannot be read".to_owned()).cause(error))?;
+    let mut removals: Vec<Removal> = Vec::new();
+    for Open { kind, name, removal, .. } in open {
+        let Some(removal) = removal else { continue };
+        removals.push(
+            serde_json::from_value(removal).map_err(|error| {
+                unreadable(format!("does not say how to remove {kind} {name}")).cause(error)
+            })?,
+        );
     }
-    join_all(open.iter().map(|(_, removal)| removal.carry_out())).await.into_iter().collect()
+    join_all(removals.iter().map(Removal::carry_out)).await.into_iter().collect()
 }

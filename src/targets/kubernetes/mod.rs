@@ -48,6 +48,7 @@ use super::{
     Service, ServiceRequest, Target, Template, Workload,
 };
 use crate::run::{Failure, Kind, Step};
+use crate::supervise::Lease;
 
 /// How long gathering diagnostics may take before everything is taken down.
 const DIAGNOSTICS: Duration = Duration::from_secs(20);
@@ -269,7 +270,7 @@ impl Target for Kubernetes {
         forwards.map_err(supervisor_failure)
     }
 
-    async fn detach(&self) -> Result<(), Failure> {
-        self.run.supervisor.detach(None).await.map_err(supervisor_failure)
+    async fn detach(&self, lease: Option<Lease>) -> Result<(), Failure> {
+        self.run.supervisor.detach(lease).await.map_err(supervisor_failure)
     }
 }

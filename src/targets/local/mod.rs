@@ -13,12 +13,14 @@ mod ready;
 mod redis;
 mod servers;
 mod service;
+mod shared_memory;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
+pub use self::shared_memory::SharedMemory;
 use super::deployed::{Deployed, supervisor_failure};
 use super::handles::Workload;
 use super::kept::Kept;
@@ -27,6 +29,7 @@ use super::{
     Service, ServiceRequest, Target, Template,
 };
 use crate::run::{Failure, Kind, Step};
+use crate::supervise::Lease;
 
 /// Processes of this machine, owned by one supervisor.
 pub struct Local {
@@ -174,8 +177,8 @@ impl Target for Local {
         self.run.supervisor.shutdown().await.map_err(supervisor_failure)
     }
 
-    async fn detach(&self) -> Result<(), Failure> {
-        self.run.supervisor.detach(None).await.map_err(supervisor_failure)
+    async fn detach(&self, lease: Option<Lease>) -> Result<(), Failure> {
+        self.run.supervisor.detach(lease).await.map_err(supervisor_failure)
     }
 }
 

@@ -15,6 +15,7 @@ use super::store::{Entry, Found, Store};
 use super::swap::{Session, quoted};
 use crate::run::child::{Children, Command, describe};
 use crate::run::{Failure, Kind, scratch};
+use crate::supervise::ProcessId;
 use crate::targets::local::home::give;
 use crate::targets::local::origin::{INITDB, initdb};
 use crate::targets::local::postgres::{arguments, environment};
@@ -68,7 +69,11 @@ struct Scratch(PathBuf);
 impl Scratch {
     fn create(key: &str) -> Result<Self, Failure> {
         let path = scratch::path(&format!("verify-{}-{}", std::process::id(), &key[..8]));
-        scratch::create(&path)?;
+        let owner = ProcessId::current().ok_or_else(|| {
+            Failure::new(Kind::TargetUnusable, "this process cannot be found among the running ones")
+        })?;
+        // It has no records: once this process is dead it is nobody's.
+        scratch::create(&path, &path, owner)?;
         Ok(Self(path))
     }
 }
