@@ -141,8 +141,7 @@ pub struct UpArgs {
     /// Take the environment down at the end
     #[arg(long)]
     pub rm: bool,
-    /// Change the environment of this recipe, target and parameters that is up, and only what differs;
-    /// without one set it up
+    /// Change what differs in the environment of this recipe that is up; without one set it up
     #[arg(long, conflicts_with_all = ["rm", "no_cache"])]
     pub reuse: bool,
 }
