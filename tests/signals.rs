@@ -34,15 +34,20 @@ fn during_initdb() {
 
 #[test]
 fn initdb_that_is_stopped_leaks_no_shared_memory() {
-    leaks_no_shared_memory(Signal::SIGINT);
+    leaks_no_shared_memory(&[Signal::SIGINT]);
+}
+
+#[test]
+fn initdb_that_is_killed_by_a_second_signal_leaks_no_shared_memory() {
+    leaks_no_shared_memory(&[Signal::SIGINT, Signal::SIGTERM]);
 }
 
 #[test]
 fn initdb_whose_run_is_killed_leaks_no_shared_memory() {
-    leaks_no_shared_memory(Signal::SIGKILL);
+    leaks_no_shared_memory(&[Signal::SIGKILL]);
 }
 
-fn leaks_no_shared_memory(signal: Signal) {
+fn leaks_no_shared_memory(signals: &[Signal]) {
     let sandbox = Sandbox::with(POSTGRES);
     let mut live = sandbox.start(&["--rm"]);
     let data = sandbox.scratch().join(format!("recipe-{}/postgres/data", live.run_id()));
@@ -55,7 +60,11 @@ fn leaks_no_shared_memory(signal: Signal) {
     live.says("creating configuration files");
     eventually("the bootstrap server has shared memory", || segment().is_some());
     let segment = segment();
-    live.signal(signal);
+    live.signal(signals[0]);
+    for signal in &signals[1..] {
+        live.kind("cancel_began");
+        live.signal(*signal);
+    }
     live.end();
     eventually("nothing is left", || is_empty(&sandbox));
     let segments = std::process::Command::new("ipcs").arg("-m").output().unwrap();
@@ -184,6 +193,28 @@ fn down_finds_what_a_killed_supervisor_has_left() {
 }
 
 #[test]
+fn down_goes_on_when_the_supervisor_dies_under_it() {
+    let service = "trap 'echo > $FILES/asked' TERM; echo > $FILES/ready; while :; do sleep 0.05; done";
+    let sandbox = Sandbox::with(&format!(
+        "let s = deploy_service(create_cluster(\"c\"), \"s\", #{{ command: [\"sh\", \"-c\", \"{service}\"] }});"
+    ));
+    sandbox.recipe(["run", "-q", "recipe.rhai"]).success();
+    let run = sandbox.runs()[0]["run_id"].as_str().unwrap().to_owned();
+    let files = sandbox.scratch().join(format!("recipe-{run}/s/files"));
+    eventually("the service listens to signals", || files.join("ready").exists());
+    let supervisor = format!("__supervise {}", sandbox.scratch().display());
+    let supervisor = sandbox.processes().into_iter().find(|process| process.contains(&supervisor)).unwrap();
+    let supervisor: i32 = supervisor.split_whitespace().next().unwrap().parse().unwrap();
+
+    let down = sandbox.command(["down"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    eventually("the supervisor stops the service", || files.join("asked").exists());
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(supervisor), Signal::SIGKILL).unwrap();
+    let down: harness::Output = down.wait_with_output().unwrap().into();
+    down.success().says(&[&format!("{run} is down")]);
+    sandbox.assert_nothing_left();
+}
+
+#[test]
 fn down_takes_the_dead_along_with_the_one_that_is_up() {
     let sandbox =
         Sandbox::with("deploy_redis(create_cluster(\"c\")); if param(\"stay\", false) { sleep(\"10m\"); }");
@@ -250,6 +281,6 @@ fn a_test_command_whose_recipe_is_killed_at_once_goes_with_its_daemons() {
     let test = format!("echo $$ > test; {DAEMON}; kill -9 $PPID; sleep 600");
     sandbox.recipe(["test", "recipe.rhai", "--", "sh", "-c", &test]).exits(128 + 9);
     let test = std::fs::read_to_string(sandbox.path().join("test")).unwrap().trim().parse().unwrap();
-    eventually("both are gone", || !runs(daemon(&sandbox)) && !runs(test) && is_empty(&sandbox));
-    sandbox.assert_nothing_left();
+    let is_gone = || !runs(daemon(&sandbox)) && !runs(test) && is_empty(&sandbox);
+    eventually("all is gone", || is_gone() && sandbox.processes().is_empty());
 }

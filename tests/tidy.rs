@@ -116,6 +116,26 @@ fn the_readme_lists_the_primitives() {
 }
 
 #[test]
+fn what_the_readme_says_of_accidents_is_tested() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let section = readme.split("## What happens when\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| ")).skip(1);
+    let mut count = 0;
+    for row in rows {
+        let tests = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        let mut file = "";
+        for name in tests.split('`').skip(1).step_by(2).filter(|name| *name != "make test-kill") {
+            let (before, test) = name.rsplit_once("::").unwrap_or((file, name));
+            file = before;
+            let text = std::fs::read_to_string(root().join(format!("tests/{file}.rs"))).unwrap();
+            assert!(text.contains(&format!("#[test]\nfn {test}(")), "there is no test {file}::{test}");
+            count += 1;
+        }
+    }
+    assert!(count > 20, "{count}");
+}
+
+#[test]
 fn shipped_recipes_compile() {
     for recipe in ["recipes/datastorage.rhai", "recipes/lib/audit.rhai"] {
         let check = std::process::Command::new(env!("CARGO_BIN_EXE_recipe"))

@@ -99,10 +99,11 @@ pub(super) async fn take_down(folder: &RunFolder, facts: &Facts) -> Result<(), F
     match Supervisor::connect(&facts.scratch).await {
         Ok(supervisor) => {
             let (shut, cleared) = tokio::join!(supervisor.shutdown(), clean_up(folder));
-            shut.map_err(|error| {
-                Failure::new(Kind::Io, format!("run `{}` cannot be taken down", folder.id)).cause(error)
-            })?;
-            cleared?;
+            match shut {
+                Ok(()) => cleared?,
+                // It was killed, or had begun to end when it was asked.
+                Err(_) => clear(folder, &facts).await?,
+            }
         }
         Err(_) => clear(folder, &facts).await?,
     }

@@ -22,7 +22,9 @@ pub(super) fn gc(args: &GcArgs) -> Done {
         return Ok(exit::DONE);
     }
     if args.dry_run {
-        dead.iter().for_each(Dead::describe);
+        for dead in &dead {
+            dead.describe();
+        }
         for scratch in &orphans {
             describe_orphan(scratch);
         }

@@ -89,7 +89,7 @@ impl Setting<'_> {
         let journal = Journal::create(&folder.path, events.clone()).map_err(unwritable)?;
         let scratch = facts.scratch.clone();
         journal.creating("directory", "scratch", scratch.display().to_string()).map_err(unwritable)?;
-        scratch::create(&scratch, &folder.path, facts.owner)?;
+        scratch::create(&scratch, &folder.path)?;
         let broken = |error: crate::supervise::SupervisorError| {
             Failure::new(Kind::TargetUnusable, "the supervisor of local processes cannot be started")
                 .cause(error)

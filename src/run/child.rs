@@ -28,6 +28,8 @@ use crate::supervise::ProcessId;
 
 /// How long a cancelled child has to end by itself.
 const GRACE: Duration = Duration::from_secs(10);
+/// What is left of that at a second signal for one that ends its children.
+const CAREFUL_GRACE: Duration = Duration::from_secs(2);
 /// How long output is read on after the child has ended: enough for what it
 /// has written, and for a `tee` behind it, but not for ever.
 const DRAIN: Duration = Duration::from_millis(200);
@@ -305,10 +307,17 @@ impl Children {
                 dissolved(group).await;
             }
         };
+        let hurried = async {
+            self.kill.cancelled().await;
+            if ends_its_children {
+                // What it would leave behind when killed is worth a moment.
+                tokio::time::sleep(CAREFUL_GRACE).await;
+            }
+        };
         tokio::select! {
             () = over => {}
             () = tokio::time::sleep(GRACE) => {}
-            () = self.kill.cancelled() => {}
+            () = hurried => {}
         }
         signal_group(group, Signal::SIGKILL);
         let _ = child.wait().await;

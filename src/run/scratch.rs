@@ -27,14 +27,14 @@ pub fn path(id: &str) -> PathBuf {
     base().join(format!("recipe-{id}"))
 }
 
-/// Makes a scratch directory, with what tells `recipe gc` whose it is should
-/// the records of the run be gone.
+/// Makes a scratch directory of this process', with what tells `recipe gc` whose
+/// it is should the records of the run in `folder` be gone.
 ///
 /// # Errors
 /// When it cannot be made; says where it was tried.
-pub fn create(path: &Path, folder: &Path, owner: ProcessId) -> Result<(), Failure> {
+pub fn create(path: &Path, folder: &Path) -> Result<(), Failure> {
     let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    let label = Label { scratch: path.to_owned(), folder, owner };
+    let label = ProcessId::current().map(|owner| Label { scratch: path.to_owned(), folder, owner });
     // Others may pass through to what is theirs, but not look around.
     std::fs::DirBuilder::new()
         .mode(0o711)

@@ -23,7 +23,7 @@ use plan::{Blow, Plan, SCENARIOS, Victim};
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Rounds that run side by side.
-const WIDTH: usize = 4;
+const WIDTH: usize = 6;
 
 #[test]
 #[ignore = "make test-kill runs it: hundreds of environments are set up and killed"]
@@ -45,6 +45,7 @@ fn nothing_is_left() {
     for wave in rounds.chunks(WIDTH) {
         let play = |round: &u64| {
             let plan = Plan::of(seed, *round, &lengths);
+            println!("{round}: {plan}");
             let outcome = play(&plan);
             if let Ok(tale) = &outcome {
                 hit.fetch_add(usize::from(tale.hit), Ordering::Relaxed);
@@ -61,7 +62,9 @@ fn nothing_is_left() {
         if !leaked.is_empty() {
             failures.push(format!("SEED={seed} ROUND={wave:?}: shared memory was left: {leaked:?}"));
         }
-        failures.iter().for_each(|failure| println!("{failure}"));
+        for failure in &failures {
+            println!("{failure}");
+        }
         assert!(failures.is_empty(), "{failures:#?}");
     }
     println!(

@@ -101,8 +101,13 @@ impl Server<'_> {
     }
 
     fn initdb_failure(&self, initdb: &Finished) -> Failure {
-        let evidence = initdb.tail(8);
-        let is_full = evidence.iter().any(|line| line.contains("No space left on device"));
+        let mut evidence = initdb.tail(8);
+        // A long statement may follow it.
+        let full = initdb.stderr.lines().find(|line| line.contains("No space left on device"));
+        let is_full = full.is_some();
+        if let Some(line) = full.filter(|full| !evidence.iter().any(|line| line == full)) {
+            evidence = vec![line.to_owned()];
+        }
         let what = format!("initdb ended with {}", describe(initdb.status));
         let mut failure = Failure::new(Kind::Command, what).evidence(evidence);
         if is_full {

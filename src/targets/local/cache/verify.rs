@@ -15,7 +15,6 @@ use super::store::{Entry, Found, Store};
 use super::swap::{Session, quoted};
 use crate::run::child::{Children, Command, describe};
 use crate::run::{Failure, Kind, scratch};
-use crate::supervise::ProcessId;
 use crate::targets::local::home::give;
 use crate::targets::local::origin::{INITDB, initdb};
 use crate::targets::local::postgres::{arguments, environment};
@@ -69,18 +68,15 @@ struct Scratch(PathBuf);
 impl Scratch {
     fn create(key: &str) -> Result<Self, Failure> {
         let path = scratch::path(&format!("verify-{}-{}", std::process::id(), &key[..8]));
-        let owner = ProcessId::current().ok_or_else(|| {
-            Failure::new(Kind::TargetUnusable, "this process cannot be found among the running ones")
-        })?;
-        // It has no records: once this process is dead it is nobody's.
-        scratch::create(&path, &path, owner)?;
+        // No run has records of it.
+        scratch::create(&path, &path)?;
         Ok(Self(path))
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What is left is in memory, and gone with the machine.
+        // What is left is for `recipe gc`.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
