@@ -55,6 +55,7 @@ lint:
 bench:
 	.ci/setup tests
 	cargo bench --bench setup
+	cargo bench --bench reuse
 	cargo bench --bench cost
 	cargo bench --bench overhead
 

@@ -141,6 +141,9 @@ pub struct UpArgs {
     /// Take the environment down at the end
     #[arg(long)]
     pub rm: bool,
+    /// Change what differs in the environment of this recipe that is up; without one set it up
+    #[arg(long, conflicts_with_all = ["rm", "no_cache"])]
+    pub reuse: bool,
 }
 
 /// A run, whatever it is for.

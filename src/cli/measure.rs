@@ -13,6 +13,10 @@ pub struct TestArgs {
     /// What every run takes.
     #[command(flatten)]
     pub run: RunArgs,
+    /// Test the environment of this recipe, target and parameters that is up, changing only what differs, and
+    /// leave it up; without one set it up
+    #[arg(long, conflicts_with = "no_cache")]
+    pub reuse: bool,
     /// Also write the outputs to this file, as NAME=VALUE lines that only its owner can read
     #[arg(long, value_name = "FILE")]
     pub env_file: Option<PathBuf>,

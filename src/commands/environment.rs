@@ -51,7 +51,10 @@ impl Standing {
 /// How the run stands: what it wrote, checked against what lives.
 pub(super) fn standing(facts: &Facts) -> Standing {
     match facts.state {
-        State::Running if !facts.owner.is_alive() => Standing::Died,
+        State::Running if !facts.owner.is_alive() => {
+            // Whoever was about to change it is gone; it is not.
+            if facts.outlives && has_supervisor(facts) { Standing::Is(State::Kept) } else { Standing::Died }
+        }
         State::Up | State::Kept if !has_supervisor(facts) => Standing::Died,
         state => Standing::Is(state),
     }

@@ -21,6 +21,7 @@ mod pager;
 mod plan;
 mod repl;
 mod report;
+mod reuse;
 mod run;
 mod session;
 pub(crate) mod shell;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::export::Exports;
 use super::session::{Ended, Purpose, Session};
-use super::{Done, bench, listener, terminal};
+use super::{Done, bench, listener, reuse, terminal};
 use crate::cli::{CacheSort, Output, RunArgs, UpArgs};
 use crate::primitives::{TABLE, declared_params};
 use crate::report::{Entry, History, Summary, Totals, params_digest, timeline};
@@ -24,12 +24,12 @@ use crate::{exit, settings};
 const REFUSED: [&str; 3] = ["unknown", "arity", "option"];
 
 pub(super) fn run(args: &UpArgs) -> Done {
-    play(&args.run, if args.rm { Purpose::Nothing } else { Purpose::Use })
+    play(&args.run, if args.rm { Purpose::Nothing } else { Purpose::Use }, args.reuse)
 }
 
 /// A run from its command line to its exit code.
-pub(super) fn play(args: &RunArgs, purpose: Purpose<'_>) -> Done {
-    let done = set_up(args, purpose);
+pub(super) fn play(args: &RunArgs, purpose: Purpose<'_>, reuse: bool) -> Done {
+    let done = set_up(args, purpose, reuse);
     if let Err(failure) = &done {
         // Told on standard error by the caller; programs read the other one.
         print_failed(args, &Diagnostic::from(failure.clone()).render(false, 100))?;
@@ -37,7 +37,7 @@ pub(super) fn play(args: &RunArgs, purpose: Purpose<'_>) -> Done {
     done
 }
 
-fn set_up(args: &RunArgs, purpose: Purpose<'_>) -> Done {
+fn set_up(args: &RunArgs, purpose: Purpose<'_>, reuse: bool) -> Done {
     let began = Instant::now();
     // Before anything else is opened, so that the descriptor can only be the
     // one that was handed down.
@@ -67,7 +67,7 @@ fn set_up(args: &RunArgs, purpose: Purpose<'_>) -> Done {
     let exports = Exports::open(args)?;
 
     let runtime = super::runtime()?;
-    let session = Session {
+    let mut session = Session {
         args,
         purpose,
         began,
@@ -79,7 +79,11 @@ fn set_up(args: &RunArgs, purpose: Purpose<'_>) -> Done {
         caches,
         program,
         runtime: runtime.handle().clone(),
+        reuse: None,
     };
+    if reuse {
+        session.reuse = Some(reuse::find(&session.setting().identity())?);
+    }
     let ended = runtime.block_on(session.run())?;
     // Work that a cancelled branch left behind must not hold the process up.
     runtime.shutdown_background();
@@ -94,6 +98,10 @@ fn set_up(args: &RunArgs, purpose: Purpose<'_>) -> Done {
 
 /// Adds the run to the history, which is only for comparison.
 fn remember(args: &RunArgs, params: String, ended: &Ended) {
+    if ended.reused {
+        // What a set-up takes is not to be learned from it.
+        return;
+    }
     let model = &ended.model;
     let entry = Entry {
         at: Timestamp::now(),
@@ -164,7 +172,7 @@ fn describe(ended: &Ended, ttl: Option<Duration>) {
     if !ended.up {
         return;
     }
-    let word = if ended.has_failed() { "was kept" } else { "is up" };
+    let word = if ended.kept { "was kept" } else { "is up" };
     anstream::eprintln!("\n  {id} {word}");
     let width = ended.outputs.keys().map(String::len).max().unwrap_or_default();
     for (name, value) in &ended.outputs {
@@ -176,6 +184,9 @@ fn describe(ended: &Ended, ttl: Option<Duration>) {
     }
     if ended.has_failed() {
         anstream::eprintln!("  what its servers wrote:    recipe logs {id}");
+    }
+    if ended.reused && ended.kept {
+        anstream::eprintln!("  it is as far as this run came; the next one with --reuse goes on from there");
     }
     anstream::eprintln!("  take it down:              recipe down {id}");
     if let Some(ttl) = ttl {

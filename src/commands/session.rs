@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::clear::clear;
 use super::environment::conclude;
 use super::gc::clear_dead;
+use super::reuse::{self, Reuse};
 use super::stage::{PATIENCE, Setting, Stage};
 use super::stop::Stop;
 use super::test;
@@ -61,6 +62,8 @@ pub(super) struct Session<'a> {
     pub caches: Caches,
     pub program: Arc<Program>,
     pub runtime: Handle,
+    /// The environment to change instead of a new one, with `--reuse`.
+    pub reuse: Option<Reuse>,
 }
 
 /// A run that is over.
@@ -81,6 +84,10 @@ pub(super) struct Ended {
     pub left: Vec<Diagnostic>,
     /// Whether the environment is still up.
     pub up: bool,
+    /// Whether it was up before.
+    pub reused: bool,
+    /// Whether it is up only for a look at what went wrong.
+    pub kept: bool,
     /// Milliseconds of the set-up.
     wall_ms: f64,
     /// Milliseconds of the teardown.
@@ -89,8 +96,13 @@ pub(super) struct Ended {
 
 impl Session<'_> {
     pub(super) async fn run(mut self) -> Result<Ended, Failure> {
-        let folder = RunFolder::create(&self.args.recipe)?;
-        let facts = self.setting().facts(&folder)?;
+        let (folder, facts) = if let Some((folder, found)) = self.found() {
+            (folder.clone(), reuse::begin(folder, found)?)
+        } else {
+            let folder = RunFolder::create(&self.args.recipe)?;
+            let facts = self.setting().facts(&folder)?;
+            (folder, facts)
+        };
         let (secrets, model) = (Secrets::default(), SharedModel::default());
         let mut reporters = self.reporters(&folder, &model)?;
         reporters.extend(self.listener.take().map(|listener| Box::new(listener) as Box<dyn Reporter>));
@@ -104,7 +116,15 @@ impl Session<'_> {
             sequential: self.args.sequential,
         });
         let mut stop = Stop::listen(events.clone(), Children::default())?;
-        let stage = self.setting().stage(&folder, &facts, &events, stop.children()).await;
+        if let Some(reuse) = &self.reuse {
+            let text = reuse.told.clone();
+            events.emit(EventKind::Message { level: Level::Info, branch: "".into(), text });
+        }
+        let setting = self.setting();
+        let stage = match self.found() {
+            Some(_) => setting.take_over(&folder, &facts, &events, stop.children()).await,
+            None => setting.stage(&folder, &facts, &events, stop.children()).await,
+        };
         let mut clearing = self.runtime.spawn(clear_dead(events.clone()));
         let watching = self.runtime.spawn(machine::watch(events.clone(), facts.scratch.clone()));
         let mut ended = Ended {
@@ -118,6 +138,8 @@ impl Session<'_> {
             test_code: None,
             left: Vec::new(),
             up: false,
+            reused: self.found().is_some(),
+            kept: false,
             wall_ms: 0.0,
             teardown_ms: 0.0,
         };
@@ -126,7 +148,11 @@ impl Session<'_> {
             Err(failure) => {
                 ended.wall_ms = events.emit(EventKind::SetupFinished { outcome: Outcome::Failed });
                 ended.error = Some(failure.into());
-                abandon(&mut ended, &facts).await;
+                match self.found() {
+                    // It is as it was found.
+                    Some((_, found)) => drop(ended.folder.write_facts(found)),
+                    None => abandon(&mut ended, &facts).await,
+                }
             }
         }
         ended.reason = stop.reason();
@@ -149,7 +175,12 @@ impl Session<'_> {
         Ok(ended)
     }
 
-    fn setting(&self) -> Setting<'_> {
+    /// The environment that is taken over, as it was found.
+    fn found(&self) -> Option<&(RunFolder, Facts)> {
+        self.reuse.as_ref().and_then(|reuse| reuse.found.as_ref())
+    }
+
+    pub(super) fn setting(&self) -> Setting<'_> {
         Setting {
             recipe: &self.args.recipe,
             target: &self.target,
@@ -190,7 +221,8 @@ impl Session<'_> {
         ended.error = match (stop.reason(), result) {
             (None, Err(error)) => Some(stage.host.diagnose(&error)),
             (Some(CancelReason::Deadline), _) => Some(self.out_of_time()),
-            (None, Ok(())) | (Some(_), _) => None,
+            (None, Ok(())) => reuse::remove_unasked(stage).await.err().map(Diagnostic::from),
+            (Some(_), _) => None,
         };
         ended.reason = stop.reason();
         ended.wall_ms = events.emit(EventKind::SetupFinished { outcome: ended.outcome() });
@@ -252,7 +284,27 @@ impl Session<'_> {
     }
 
     async fn run_script(&self, stage: &Stage, stop: &mut Stop) -> Result<(), Box<EvalAltResult>> {
-        let token = stop.token().clone();
+        let Some(takeover) = stage.host.takeover.clone() else {
+            return self.pass(stage, stop, stop.token().clone()).await;
+        };
+        loop {
+            let token = stop.token().child_token();
+            takeover.begin(token.clone());
+            let result = self.pass(stage, stop, token).await;
+            if stop.reason().is_some() || !takeover.begins_again(result.is_ok()) {
+                return result;
+            }
+            stage.host.begin_again();
+        }
+    }
+
+    /// Runs the script once.
+    async fn pass(
+        &self,
+        stage: &Stage,
+        stop: &mut Stop,
+        token: CancellationToken,
+    ) -> Result<(), Box<EvalAltResult>> {
         let script = on_thread(|done| stage.host.run(&self.program, token, done));
         match self.args.timeout {
             None => stop.during(script).await,
@@ -271,15 +323,24 @@ impl Session<'_> {
 
     fn keeps(&self, ended: &Ended) -> bool {
         match (ended.outcome(), self.args.keep) {
+            // Whatever became of the run: it was not there for the run alone.
+            _ if ended.reused => true,
             (_, Keep::Always) => true,
             (Outcome::Succeeded | Outcome::Failed, Keep::OnFailure) if ended.has_failed() => true,
+            // Once it is set up it is for the next run, too, also where tests have failed.
+            _ if self.reuse.is_some() => ended.error.is_none() && ended.reason.is_none(),
             (Outcome::Succeeded, _) => matches!(self.purpose, Purpose::Use),
             _ => false,
         }
     }
 
     async fn leave_up(&self, stage: &Stage, ended: &mut Ended) -> bool {
-        let state = if ended.has_failed() { State::Kept } else { State::Up };
+        // What is reused is whole when it is set up, however its tests have gone.
+        ended.kept = match &self.reuse {
+            Some(_) => ended.error.is_some() || ended.reason.is_some(),
+            None => ended.has_failed(),
+        };
+        let state = if ended.kept { State::Kept } else { State::Up };
         let detached = stage.leave_up(state, self.args.ttl).await;
         detached.map_err(|failure| ended.error.get_or_insert_with(|| failure.into())).is_ok()
     }

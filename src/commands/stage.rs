@@ -12,11 +12,13 @@ use tokio::runtime::Handle;
 
 use super::clear::clear;
 use super::environment;
+use crate::primitives::TABLE;
+use crate::report::params_digest;
 use crate::run::child::Children;
 use crate::run::event::EventKind;
-use crate::run::folder::{Facts, State};
+use crate::run::folder::{Facts, Identity, State};
 use crate::run::{Events, Failure, Journal, Kind, RunFolder, Secrets, scratch};
-use crate::script::{Environment, Host, Memory, Program};
+use crate::script::{Environment, Host, Memory, Program, Takeover};
 use crate::supervise::{ProcessId, Supervisor};
 use crate::targets::caches::Caches;
 use crate::targets::{self, Belongings};
@@ -48,11 +50,18 @@ pub(super) struct Stage {
 }
 
 impl Setting<'_> {
+    /// What `--reuse` knows this set-up by.
+    pub(super) fn identity(&self) -> Identity {
+        Identity {
+            recipe: std::path::absolute(self.recipe).unwrap_or_else(|_| self.recipe.to_owned()),
+            target: self.target.to_owned(),
+            params: params_digest(self.params),
+        }
+    }
+
     /// Writes down what the run is, before there is anything to take down.
     pub(super) fn facts(&self, folder: &RunFolder) -> Result<Facts, Failure> {
-        let owner = ProcessId::current().ok_or_else(|| {
-            Failure::new(Kind::TargetUnusable, "this process cannot be found among the running ones")
-        })?;
+        let owner = this_process()?;
         let facts = Facts {
             id: folder.id.clone(),
             recipe: self.recipe.display().to_string(),
@@ -61,6 +70,8 @@ impl Setting<'_> {
             owner,
             scratch: scratch::path(&folder.id),
             state: State::Running,
+            identity: self.identity(),
+            outlives: false,
             expires: None,
         };
         folder.write_facts(&facts).map_err(unwritable)?;
@@ -105,6 +116,24 @@ impl Setting<'_> {
         })?;
         let journal = Journal::create(&folder.path, events.clone()).map_err(unwritable)?;
         Ok(self.around(supervisor, journal, Memory::default(), folder, facts, events, children))
+    }
+
+    /// The stage of a run that takes an environment over, and is remembered as
+    /// part of it.
+    pub(super) async fn take_over(
+        &self,
+        folder: &RunFolder,
+        facts: &Facts,
+        events: &Events,
+        children: &Children,
+    ) -> Result<Stage, Failure> {
+        let stage = self.rejoin(folder, facts, events, children).await?;
+        let unreadable = |error| Failure::new(Kind::Io, "the values of the run cannot be read").cause(error);
+        let takeover = Takeover::new(TABLE.reusing, Memory::read(&folder.path).map_err(unreadable)?);
+        Memory::rewrite(&folder.path, &takeover.known()).map_err(unwritable)?;
+        let memory = Memory::open(&folder.path).map_err(unwritable)?;
+        let host = stage.host.beside(self.program, memory);
+        Ok(Stage { host: host.taking_over(takeover), ..stage })
     }
 
     #[expect(clippy::too_many_arguments, reason = "a stage has as many parts")]
@@ -197,6 +226,13 @@ impl Stage {
     pub(super) fn conclude(&self, state: State) {
         let _ = self.folder.write_facts(&Facts { state, ..self.facts.clone() });
     }
+}
+
+/// This process, by what identifies it for good.
+pub(super) fn this_process() -> Result<ProcessId, Failure> {
+    ProcessId::current().ok_or_else(|| {
+        Failure::new(Kind::TargetUnusable, "this process cannot be found among the running ones")
+    })
 }
 
 /// Recipes may hold secrets, too.

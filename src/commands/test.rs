@@ -26,7 +26,7 @@ const NOT_EXECUTED: u8 = 127;
 const CLOCK: Duration = Duration::from_millis(20);
 
 pub(super) fn test(args: &TestArgs) -> Done {
-    run::play(&args.run, Purpose::Test(args))
+    run::play(&args.run, Purpose::Test(args), args.reuse)
 }
 
 /// Becomes the test command of a run, in a process of its own.

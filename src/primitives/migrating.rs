@@ -46,11 +46,23 @@ pub(super) async fn migrate(call: &Call, postgres: &Postgres, args: &Arguments) 
         (0, total)
     } else {
         let session = session.insert(connect(postgres).await?);
-        folder.apply(&mut session.client, total).await?;
+        let applied = folder.apply(&mut session.client, total).await;
+        if let Some(drift) = folder.drift() {
+            call.make_anew(&postgres.0.name, &drift).await;
+        }
+        applied?;
         folder.counts()
     };
     postgres.0.workload.migrated().await;
-    super::reset::prepare(call, postgres, session).await?;
+    if call.has_taken_over(&postgres.0.name) {
+        // The database has been used since: the copy beside it is still true, or
+        // cannot be made any more.
+        if new > 0 && call.host().may_call("reset") {
+            call.make_anew(&postgres.0.name, "`reset` needs a copy of it as migrations left it").await;
+        }
+    } else {
+        super::reset::prepare(call, postgres, session).await?;
+    }
     // Later servers are migrated without anybody watching.
     folder.step.lock().unwrap_or_else(PoisonError::into_inner).take();
     call.step.progress(total as u64, Some(total as u64), "files");
@@ -83,6 +95,8 @@ struct Folder {
     step: Mutex<Option<Step>>,
     /// How many files were applied, and how many had been before.
     counts: Mutex<(usize, usize)>,
+    /// How the files and the database do not fit together.
+    drift: Mutex<Option<String>>,
 }
 
 impl Folder {
@@ -93,8 +107,14 @@ impl Folder {
             .map(|migration| MigrationFile { name: migration.name().to_owned(), digest: migration.digest() });
         let files = files.collect();
         let manner = format!("{} {}", plan.style.name(), table.as_deref().unwrap_or_default());
-        let (step, counts) = (Mutex::new(step), Mutex::default());
-        Self { name, manner, plan, files, table, step, counts }
+        let step = Mutex::new(step);
+        Self { name, manner, plan, files, table, step, counts: Mutex::default(), drift: Mutex::default() }
+    }
+
+    /// The same in words, without the advice to mend it by hand.
+    fn drift(&self) -> Option<String> {
+        let drift = self.drift.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        Some(drift.split(':').next().unwrap_or(&drift).to_owned())
     }
 
     fn counts(&self) -> (usize, usize) {
@@ -142,6 +162,9 @@ impl Migrations for Folder {
             &part
         };
         let applied = migrate::apply(client, plan, self.table.as_deref(), &mut progress).await;
+        if let Err(ApplyError::Drift(drift)) = &applied {
+            *self.drift.lock().unwrap_or_else(PoisonError::into_inner) = Some(drift.to_string());
+        }
         let applied = applied.map_err(apply_failure)?;
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner) =
             (applied.applied.len(), applied.already);

@@ -14,6 +14,7 @@ mod machine;
 mod migrating;
 mod params;
 mod reset;
+mod reuse;
 mod rules;
 mod services;
 #[cfg(debug_assertions)]
@@ -37,6 +38,7 @@ pub const TABLE: Table = Table {
     rules: rules::findings,
     keep: kept::keep,
     open: kept::open,
+    reusing: reuse::REUSING,
 };
 
 fn types(engine: &mut Engine) {

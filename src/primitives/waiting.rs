@@ -109,7 +109,7 @@ fn wait_for(
     let Some(condition) = args.closure("condition") else { return Ok(Dynamic::UNIT) };
     let mut pauses = Pauses::new(args.duration("interval").unwrap_or_default());
     let began = Instant::now();
-    call.run_as_step(|call| {
+    call.repeating().run_as_step(|call| {
         call.step.waiting(what.as_str());
         let mut last = None;
         loop {

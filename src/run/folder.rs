@@ -4,7 +4,8 @@
 //! ```text
 //! runs/datastorage-k3f9x2/
 //!   run.json        what it is and where its parts are
-//!   events.jsonl    the stream of events
+//!   events.jsonl    the stream of events; beside it that of the set-up before,
+//!                   where this one has reused it
 //!   journal.jsonl   what was made and removed
 //!   outputs.json    outputs in full, mode 0600
 //!   variables.json  variables of the script as it ended, mode 0600
@@ -63,9 +64,42 @@ pub struct Facts {
     pub scratch: PathBuf,
     /// How it stands.
     pub state: State,
+    /// What `--reuse` knows it by.
+    #[serde(default)]
+    pub identity: Identity,
+    /// Whether the environment was up before its owner came, and stays up
+    /// should the owner die.
+    #[serde(default)]
+    pub outlives: bool,
     /// When it takes itself down, if it was left up for a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
+}
+
+/// What makes two set-ups the same.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The recipe, as an absolute path.
+    pub recipe: PathBuf,
+    /// The target.
+    pub target: String,
+    /// A digest of the parameters.
+    pub params: String,
+}
+
+impl Identity {
+    /// Whether they differ in parameters only.
+    #[must_use]
+    pub fn same_recipe(&self, other: &Self) -> bool {
+        self.recipe == other.recipe && self.target == other.target
+    }
+
+    /// A name for files.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let text = serde_json::to_vec(self).unwrap_or_default();
+        blake3::hash(&text).to_hex()[..16].to_owned()
+    }
 }
 
 /// How a run stands, as far as it could write it down.

@@ -69,7 +69,7 @@ struct Book {
 }
 
 impl Journal {
-    /// Begins the journal of a run.
+    /// Begins or goes on with the journal of a run.
     ///
     /// # Errors
     /// When the file cannot be made.
@@ -79,7 +79,8 @@ impl Journal {
             .create(true)
             .mode(0o600)
             .open(folder.join("journal.jsonl"))?;
-        Ok(Self { book: Arc::new(Mutex::new(Book { file, open: Vec::new() })), events })
+        let open = open(folder)?.into_iter().map(|open| (open.kind, open.name)).collect();
+        Ok(Self { book: Arc::new(Mutex::new(Book { file, open })), events })
     }
 
     /// Something is about to be made.

@@ -20,7 +20,7 @@ const LONGEST_TITLE: usize = 60;
 /// does not declare is a bug in recipe and panics, which the host turns into
 /// a failure of kind `bug`.
 pub struct Arguments {
-    primitive: &'static Primitive,
+    pub(super) primitive: &'static Primitive,
     pub(super) positional: Vec<Dynamic>,
     pub(super) options: Map,
 }
@@ -88,7 +88,7 @@ impl Arguments {
         self.get(first.name).and_then(|value| to_duration(&value).ok())
     }
 
-    fn declared(&self, name: &str) -> Option<&'static Opt> {
+    pub(super) fn declared(&self, name: &str) -> Option<&'static Opt> {
         self.primitive.options.iter().find(|option| option.name == name)
     }
 

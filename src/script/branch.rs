@@ -26,6 +26,9 @@ pub struct Branch {
     pub token: CancellationToken,
     /// The step that new steps are part of.
     pub step: Option<StepId>,
+    /// Its steps are done each time, whatever earlier runs have done: it looks
+    /// whether something is so, or cleans up.
+    pub(super) repeats: bool,
     /// Tasks started here; none outlives the branch.
     pub(super) tasks: Arc<Mutex<Vec<Task>>>,
 }
@@ -48,7 +51,7 @@ impl Drop for Entered {
 impl Branch {
     /// The main line of a script.
     pub(super) fn main(host: Arc<Host>, token: CancellationToken) -> Self {
-        Self { host, path: "".into(), token, step: None, tasks: Arc::default() }
+        Self { host, path: "".into(), token, step: None, repeats: false, tasks: Arc::default() }
     }
 
     /// A line of execution forked off this one.
@@ -58,6 +61,7 @@ impl Branch {
             path: self.path_of(name),
             token,
             step: Some(step),
+            repeats: self.repeats,
             tasks: Arc::default(),
         }
     }

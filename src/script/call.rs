@@ -143,6 +143,13 @@ impl Call {
         call
     }
 
+    /// The same call, whose closures look whether something is so: their steps
+    /// are done each time.
+    pub(crate) fn repeating(mut self) -> Self {
+        self.branch.repeats = true;
+        self
+    }
+
     /// Calls a closure of the script on this thread, as part of this call's step.
     pub(crate) fn call_closure(
         &self,
@@ -168,21 +175,31 @@ impl Call {
     /// Runs a primitive as a step.
     pub(super) fn step(
         self,
-        primitive: &Primitive,
-        arguments: Arguments,
+        primitive: &'static Primitive,
+        mut arguments: Arguments,
         run: fn(Self, Arguments) -> BoxFuture<'static, Result<Dynamic, Failure>>,
     ) -> Result<Dynamic, Box<EvalAltResult>> {
         debug_assert_eq!(primitive.name, self.primitive);
-        let call = self.clone().begin(StepKind::Primitive, arguments.title(self.host().table.name_of), None);
-        let digest = arguments.digest(call.host().table.keep);
+        let title = arguments.title(self.host().table.name_of);
+        let call = self.clone().begin(StepKind::Primitive, title.clone(), None);
+        let done = call.as_remembered(primitive, &arguments, title);
         // Made inside the future, so that a panic while making it is caught too.
-        let result = match call.recalled(primitive, &digest) {
-            Some(known) => call.block_on(known),
-            None => call.block_on(async { run(call.clone(), arguments).await }),
+        let result = match call.recalled(primitive, &done.arguments) {
+            Some(known) => call.block_on(known).map(|known| (known, true)),
+            None => call.block_on(async {
+                if let Some(known) = call.spared(primitive, &mut arguments, &done).await? {
+                    return Ok((known, false));
+                }
+                let not_spared = call.step.cache_use();
+                let value = run(call.clone(), arguments).await;
+                call.note(not_spared);
+                Ok((value?, true))
+            }),
         };
-        if let Ok(value) = &result {
-            call.remember(primitive, digest, value);
+        if let Ok((value, true)) = &result {
+            call.remember(done, value);
         }
+        let result = result.map(|(value, _)| value);
         if result.as_ref().is_err_and(|error| is_cancelled(error)) {
             call.host().runtime.block_on(call.host().environment.children.settle());
         }
@@ -215,12 +232,21 @@ impl Call {
         arguments: &Arguments,
         run: fn(&Self, &Arguments) -> Result<Dynamic, Failure>,
     ) -> Result<Dynamic, Box<EvalAltResult>> {
-        let digest = arguments.digest(self.host().table.keep);
-        let value = match self.recalled(primitive, &digest) {
-            Some(known) => self.block_on(known)?,
+        let done = self.as_remembered(primitive, arguments, arguments.title(self.host().table.name_of));
+        if let Some(known) = self.value_as_it_was(primitive, &done) {
+            let value = self.block_on(self.host().open(known))?;
+            self.cover(primitive, &value);
+            return Ok(value);
+        }
+        let value = match self.recalled(primitive, &done.arguments) {
+            Some(known) => {
+                let value = self.block_on(known)?;
+                self.cover(primitive, &value);
+                value
+            }
             None => run(self, arguments).map_err(|failure| self.raise(failure))?,
         };
-        self.remember(primitive, digest, &value);
+        self.remember(done, &value);
         Ok(value)
     }
 
@@ -246,14 +272,15 @@ impl Call {
         result
     }
 
-    fn remember(&self, primitive: &Primitive, arguments: String, value: &Dynamic) {
+    /// Remembers what was done, and that `value` came of it.
+    fn remember(&self, mut done: Remembered, value: &Dynamic) {
+        if self.branch.repeats {
+            return;
+        }
         if let Some(value) = (self.host().table.keep)(value) {
-            self.host().memory.keep(&Remembered {
-                branch: self.branch.path.to_string(),
-                primitive: primitive.name.to_owned(),
-                arguments,
-                value,
-            });
+            done.value = value;
+            self.host().memory.keep(&done);
+            self.learn(done);
         }
     }
 }

@@ -24,6 +24,7 @@ use super::memory::Memory;
 use super::parallel::{GroupFailure, run_branch};
 use super::primitive::Primitive;
 use super::resolver::Resolver;
+use super::reuse::{Reusing, Takeover};
 use super::snapshot::snapshot;
 use super::sources::Sources;
 use super::unknown::Plan;
@@ -55,6 +56,8 @@ pub struct Table {
     pub keep: fn(&Dynamic) -> Option<serde_json::Value>,
     /// A value that was written down, with its handles opened again.
     pub open: fn(serde_json::Value, Arc<Environment>) -> BoxFuture<'static, Result<Dynamic, Failure>>,
+    /// How steps are spared in a run that takes an environment over.
+    pub reusing: Reusing,
 }
 
 /// A recipe compiled together with its modules.
@@ -89,6 +92,8 @@ pub struct Host {
     main: String,
     /// What steps have returned.
     pub memory: Memory,
+    /// What the run takes over.
+    pub takeover: Option<Arc<Takeover>>,
     /// Where steps are only planned.
     pub plan: Option<Arc<Plan>>,
     /// The variables of the script as it ended.
@@ -96,10 +101,10 @@ pub struct Host {
     steps: Arc<AtomicU64>,
     failed_groups: AtomicU64,
     groups: Mutex<HashMap<String, GroupFailure>>,
-    on_exit: Mutex<Vec<ExitHook>>,
+    pub(super) on_exit: Mutex<Vec<ExitHook>>,
 }
 
-struct ExitHook {
+pub(super) struct ExitHook {
     closure: FnPtr,
     #[expect(deprecated, reason = "Rhai marks what it calls volatile as deprecated; the version is pinned")]
     context: rhai::NativeCallContextStore,
@@ -205,6 +210,7 @@ impl Host {
             table: program.table,
             main: program.main.clone(),
             memory,
+            takeover: None,
             plan: None,
             variables: Mutex::default(),
             steps: Arc::default(),
@@ -256,7 +262,7 @@ impl Host {
     ) -> std::io::Result<()> {
         let host = self.clone();
         thread::Builder::new().name("on_exit".to_owned()).stack_size(STACK).spawn(move || {
-            let branch = Branch::main(host.clone(), token);
+            let branch = Branch { repeats: true, ..Branch::main(host.clone(), token) };
             let mut first = Ok(());
             loop {
                 let Some(hook) = host.on_exit.lock().unwrap_or_else(PoisonError::into_inner).pop() else {

@@ -26,6 +26,15 @@ pub struct Remembered {
     pub primitive: String,
     /// A digest of its arguments.
     pub arguments: String,
+    /// What its step is called in reports: the name of a thing that it makes.
+    #[serde(default)]
+    pub title: String,
+    /// Digests of the parts of its arguments.
+    #[serde(default)]
+    pub parts: BTreeMap<String, String>,
+    /// The server that it changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<String>,
     /// What it returned, handles in the form of [`crate::targets::Kept`].
     pub value: Value,
 }
@@ -51,6 +60,21 @@ impl Memory {
         Ok(Self { file: Some(Mutex::new(file)), known: Mutex::default() })
     }
 
+    /// Begins the memory of the run in `folder` anew, with what it still has.
+    ///
+    /// # Errors
+    /// When the file cannot be written; it is as it was then.
+    pub fn rewrite(folder: &Path, remembered: &[Remembered]) -> io::Result<()> {
+        let aside = path(folder).with_extension("new");
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+        for each in remembered {
+            serde_json::to_writer(&mut file, each)?;
+            file.write_all(b"\n")?;
+        }
+        std::fs::rename(aside, path(folder))
+    }
+
     /// What the run in `folder` remembers; a last line that was cut off by a
     /// kill is left out.
     ///
@@ -67,7 +91,7 @@ impl Memory {
     /// Steps that are repeated take these values, in this order.
     pub fn recall(&self, remembered: Vec<Remembered>) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        for Remembered { branch, primitive, arguments, value } in remembered {
+        for Remembered { branch, primitive, arguments, value, .. } in remembered {
             known.entry((branch, primitive, arguments)).or_default().push_back(value);
         }
     }

@@ -20,6 +20,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use nix::sys::stat::{Mode, umask};
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -34,7 +35,7 @@ use super::clients::{ClientId, Clients};
 use super::failure::Failure;
 use super::identity::ProcessId;
 use super::ports::Ports;
-use super::process::{self, Child, Guarded, Reaped};
+use super::process::{self, Child, Guarded, Reaped, end_guarded};
 use super::protocol::{Call, Message, Ready, Reply, Request, Spawn, Status, Successor, VERSION};
 use super::socket_path;
 
@@ -44,7 +45,8 @@ pub(super) struct Shim {
     pub(super) process: ProcessId,
     /// In order of start; an ended one stays until its name is used again.
     pub(super) children: RefCell<Vec<Rc<Child>>>,
-    pub(super) guarded: RefCell<Vec<Guarded>>,
+    /// Process groups that clients have started, and whose they are.
+    pub(super) guarded: RefCell<Vec<(ClientId, Guarded)>>,
     /// Everything is to be stopped.
     pub(super) ending: CancellationToken,
     /// The same, because the owner died: nobody waits for a tidy end.
@@ -232,6 +234,12 @@ impl Shim {
             self.receive(client, &line);
         }
         self.clients.remove(client);
+        if client != ClientId::OWNER {
+            // Of the owner's it is seen with everything else.
+            let theirs: Vec<_> =
+                self.guarded.borrow_mut().extract_if(.., |(whose, _)| *whose == client).collect();
+            join_all(theirs.into_iter().map(|(_, guarded)| end_guarded(guarded))).await;
+        }
     }
 
     fn receive(self: &Rc<Self>, client: ClientId, line: &str) {
@@ -282,11 +290,11 @@ impl Shim {
                 Reply::Done
             }
             Request::Guard { leader, ends_its_children } => {
-                self.guarded.borrow_mut().push(Guarded { leader, ends_its_children });
+                self.guarded.borrow_mut().push((client, Guarded { leader, ends_its_children }));
                 Reply::Done
             }
             Request::Unguard { leader } => {
-                self.guarded.borrow_mut().retain(|guarded| guarded.leader != leader);
+                self.guarded.borrow_mut().retain(|(_, guarded)| guarded.leader != leader);
                 Reply::Done
             }
             Request::Status => Reply::Status(Status {

@@ -25,7 +25,10 @@ impl Shim {
     pub(super) async fn stop_everything(&self) -> Result<(), Failure> {
         // Where orphans are not adopted, they must be known before.
         let known = if cfg!(target_os = "linux") { Vec::new() } else { descendants([self.process.pid]) };
-        tokio::join!(join_all(self.guarded.take().into_iter().map(end_guarded)), self.stop_waves());
+        tokio::join!(
+            join_all(self.guarded.take().into_iter().map(|(_, guarded)| end_guarded(guarded))),
+            self.stop_waves()
+        );
         kill_trees(known);
         let stopped = self.kill_stragglers().await;
         // What the owner's commands have left in groups of their own. If it has

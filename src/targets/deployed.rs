@@ -70,6 +70,9 @@ impl Deployed {
     /// A port for `name`: the `preferred` one, which may be one that the script
     /// has from `random_port`, or any.
     pub(super) async fn port(&self, name: &str, preferred: Option<u16>) -> Result<u16, Failure> {
+        if let Some(port) = preferred {
+            self.recall(port).await?;
+        }
         if let Some(port) = preferred
             && let Some(owner) = self.ports().get_mut(&port)
         {
@@ -85,6 +88,25 @@ impl Deployed {
         let port = self.supervisor.reserve_port(preferred).await.map_err(supervisor_failure)?;
         self.ports().insert(port, Some(name.to_owned()));
         Ok(port)
+    }
+
+    /// Takes note of a port that an earlier process of the run has reserved.
+    async fn recall(&self, port: u16) -> Result<(), Failure> {
+        let is_known = self.ports().contains_key(&port);
+        if !is_known && self.supervisor.status().await.map_err(supervisor_failure)?.ports.contains(&port) {
+            self.ports().entry(port).or_insert(None);
+        }
+        Ok(())
+    }
+
+    /// Takes note of what an earlier process of the run has deployed.
+    pub(super) fn adopt(&self, name: &str, ports: impl IntoIterator<Item = u16>) {
+        let mut names = self.names();
+        // Known already where several variables hold the handle.
+        if !names.iter().any(|(_, known)| known == name) {
+            names.push(("".into(), name.to_owned()));
+        }
+        self.ports().extend(ports.into_iter().map(|port| (port, Some(name.to_owned()))));
     }
 
     /// A port that only the script knows.

@@ -105,6 +105,17 @@ impl Kept {
         }
     }
 
+    /// The ports by which this machine reaches it.
+    pub(super) fn ports(&self) -> Vec<u16> {
+        match self {
+            Self::Cluster { .. } | Self::Image { .. } => Vec::new(),
+            Self::Postgres { host, .. } | Self::Redis { host, .. } => vec![host.port],
+            Self::Service { host, ports, .. } => {
+                host.iter().chain(ports.iter().map(|(_, endpoint)| endpoint)).map(|at| at.port).collect()
+            }
+        }
+    }
+
     /// Opens the handle again.
     ///
     /// # Errors

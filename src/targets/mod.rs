@@ -140,6 +140,15 @@ pub trait Target: Send + Sync {
             .hint("its outputs and logs are there: `recipe env`, `recipe logs`"))
     }
 
+    /// Takes down what is called `name`, also where it has ended or was only
+    /// begun, so that it can be made anew. A target that does not say how
+    /// cannot change an environment that is up.
+    async fn remove(&self, name: &str) -> Result<(), Failure> {
+        let what = format!("`{name}` cannot be made anew on the target `{}`", self.name());
+        Err(Failure::new(Kind::Unsupported, what)
+            .hint("`recipe down` takes the environment down, and `recipe run` sets it up again"))
+    }
+
     /// Reserves a port on 127.0.0.1 for the rest of the run.
     async fn reserve_port(&self) -> Result<u16, Failure>;
 

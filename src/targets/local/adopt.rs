@@ -13,7 +13,7 @@ use super::{Local, supervisor_failure};
 use crate::run::{Failure, Kind};
 use crate::targets::kept::Kept;
 use crate::targets::process::SupervisedProcess;
-use crate::targets::{Cluster, Workload, probe};
+use crate::targets::{Workload, probe};
 
 /// What a service is, beside its handle.
 #[derive(Serialize, Deserialize)]
@@ -34,13 +34,12 @@ impl Local {
             Failure::new(Kind::Exited, format!("`{name}` does not run any more"))
                 .hint(format!("`recipe logs {} {name}` shows why", self.run.folder.id))
         })?;
-        // Taken already where several variables hold the handle.
-        let _ = self.deployed.claim(&Cluster { name: "".into(), namespace: None, kubeconfig: None }, name);
+        self.deployed.adopt(name, kept.ports());
         let process = SupervisedProcess::adopted(name, self.run.folder.log(name), process);
         Ok(match kept {
-            Kept::Postgres { host, user, password, .. } => {
+            Kept::Postgres { host, user, password, database, .. } => {
                 let mut config = tokio_postgres::Config::new();
-                config.host(&host.host).port(host.port).user(user).password(password).dbname("postgres");
+                config.host(&host.host).port(host.port).user(user).password(password).dbname(database);
                 Arc::new(PostgresProcess { process, config, provenance: None })
             }
             Kept::Redis { host, password, .. } => {

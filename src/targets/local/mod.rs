@@ -146,6 +146,10 @@ impl Target for Local {
         Err(no_kubernetes(&manifest))
     }
 
+    async fn remove(&self, name: &str) -> Result<(), Failure> {
+        self.withdraw(name).await
+    }
+
     async fn reserve_port(&self) -> Result<u16, Failure> {
         self.deployed.reserve().await
     }
