@@ -71,7 +71,9 @@ fn a_build_is_left_out_only_if_nothing_has_changed() {
     let sandbox = Sandbox::with(BUILD)
         .file("Cargo.toml", "[package]\nname = \"x\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n")
         .file("src/main.rs", &main("one"))
-        .file("src/other.rs", "pub const NAME: &str = \"fig\";\n");
+        .file("src/other.rs", "pub const NAME: &str = \"fig\";\n")
+        // Not that of whoever runs these tests.
+        .env("CARGO_TARGET_DIR", "target");
     let write = |name: &str, text: &str| {
         let path = sandbox.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
