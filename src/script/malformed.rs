@@ -37,7 +37,7 @@ pub(super) fn parse_error(kind: &ParseErrorType, text: &str) -> (String, Option<
             (fragment(&kind.to_string()), "put a comma here, or close the bracket before it")
         }
         P::MissingToken(token, _) if token == ";" => {
-            (fragment(&kind.to_string()), "a statement ends with a semicolon")
+            (fragment(&kind.to_string()), "a statement ends with `;`, a block with `}`")
         }
         other => return (fragment(&other.to_string()), None),
     };
