@@ -15,7 +15,8 @@ fn an_environment_goes_down_when_its_time_is_over() {
         .success()
         .says(&["is up", "by itself it goes down in 1.00 s"]);
     // Its supervisor becomes the `recipe down` that writes this.
-    eventually("the environment is down", || sandbox.runs()[0]["state"] == "down");
+    let is_down = || sandbox.runs()[0]["state"] == "down";
+    eventually("the environment is down", || is_down() && sandbox.processes().is_empty());
     sandbox.assert_nothing_left();
     assert_eq!(sandbox.open_entries(), [""; 0]);
     sandbox.recipe(["ls"]).success().says(&["no environment is up"]);
@@ -26,7 +27,8 @@ fn a_failed_run_that_was_kept_goes_down_too() {
     let sandbox = Sandbox::with(&format!("{REDIS}throw \"enough\";"));
     let args = ["run", "--keep", "on-failure", "--ttl", "1s", "recipe.rhai"];
     sandbox.recipe(args).exits(1).says(&["was kept", "by itself it goes down in"]);
-    eventually("the environment is down", || sandbox.runs()[0]["state"] == "down");
+    let is_down = || sandbox.runs()[0]["state"] == "down";
+    eventually("the environment is down", || is_down() && sandbox.processes().is_empty());
     sandbox.assert_nothing_left();
     assert_eq!(sandbox.open_entries(), [""; 0]);
 }

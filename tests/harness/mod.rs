@@ -135,9 +135,14 @@ impl Sandbox {
         })
     }
 
-    /// Fails if a run has left a scratch directory or a process behind.
+    /// Fails if a run has left a scratch directory or a process behind. The
+    /// supervisor, which ends last, may take its moment.
     #[track_caller]
     pub fn assert_nothing_left(&self) {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while !self.processes().is_empty() && std::time::Instant::now() < deadline {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
         let left: Vec<_> =
             std::fs::read_dir(self.scratch.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
         assert!(left.is_empty(), "left behind: {left:?}");
