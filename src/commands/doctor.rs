@@ -11,7 +11,7 @@ use super::{Done, terminal};
 use crate::cli::{DoctorArgs, Need, Output};
 use crate::exit;
 use crate::run::folder::runs_directory;
-use crate::run::{Failure, Kind};
+use crate::run::{Failure, Kind, find_program};
 use crate::targets::local;
 
 /// Something that a target needs.
@@ -183,10 +183,7 @@ fn kubeconfig() -> Finding {
 
 /// The command that installs a package here, by its names in Debian, Fedora and Homebrew.
 fn package(debian: &str, fedora: &str, homebrew: &str) -> Option<String> {
-    let has = |program: &str| {
-        let folders = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&folders).any(|folder| folder.join(program).is_file())
-    };
+    let has = |program: &str| find_program(program).is_some();
     let sudo = if nix::unistd::geteuid().is_root() { "" } else { "sudo " };
     if has("brew") {
         Some(format!("brew install {homebrew}"))

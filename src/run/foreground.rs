@@ -12,11 +12,10 @@
 //! the command once the terminal is handed over and the supervisor knows of it,
 //! so that neither a key nor the death of recipe can come too early.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::Command;
 
 use nix::errno::Errno;
@@ -28,6 +27,7 @@ use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::child::Children;
+use super::program::find_program;
 use crate::supervise::ProcessId;
 
 /// The subcommand that calls [`exec`].
@@ -46,17 +46,6 @@ pub fn exec(words: &[OsString]) -> io::Error {
         return io::Error::other("recipe has died before it began");
     }
     Command::new(&words[0]).args(&words[1..]).exec()
-}
-
-fn is_there(program: &OsStr) -> bool {
-    let path = Path::new(program);
-    let folders = std::env::var_os("PATH").unwrap_or_default();
-    match path.components().count() {
-        1 if !program.as_encoded_bytes().contains(&b'/') => {
-            std::env::split_paths(&folders).any(|folder| folder.join(path).is_file())
-        }
-        _ => path.is_file(),
-    }
 }
 
 /// A command in the foreground that has not ended.
@@ -89,7 +78,7 @@ impl Foreground {
         words: &[OsString],
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> io::Result<Self> {
-        if !is_there(&words[0]) {
+        if find_program(&words[0]).is_none() {
             return Err(Errno::ENOENT.into());
         }
         let continued = signal(SignalKind::from_raw(Signal::SIGCONT as i32))?;

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ImageRequest;
 use super::caches::{self, at, identity};
+use crate::run::find_program;
 
 /// What a build was made from.
 #[derive(Debug, Serialize, Deserialize)]
@@ -227,12 +228,9 @@ fn environment() -> String {
 /// What identifies the compiler: the programs in `PATH`, and what rustup, of
 /// which these may be a part, has installed and chosen.
 fn compiler() -> String {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found =
-        |name: &str| std::env::split_paths(&path).map(|folder| folder.join(name)).find(|p| p.is_file());
     let mut parts: Vec<String> = ["cargo", "rustc", "cc", "ld"]
         .into_iter()
-        .filter_map(found)
+        .filter_map(find_program)
         .map(|program| identity(&program))
         .collect();
     if let Some(rustup) = home("RUSTUP_HOME", ".rustup") {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::run::child::{Children, Command, Finished, describe, last_lines};
-use crate::run::{Failure, Kind, Step};
+use crate::run::{Failure, Kind, Step, find_program};
 use crate::targets::engine::Node;
 
 /// Names the program, where it is not called `kind` or not in `PATH`.
@@ -28,14 +28,7 @@ impl Cli {
     /// The program that is installed, for the engine that `env` leads to.
     pub(super) fn find(env: BTreeMap<String, String>) -> Result<Self, Failure> {
         let named = std::env::var_os(PROGRAM_VARIABLE).map(PathBuf::from);
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let program = named.unwrap_or_else(|| "kind".into());
-        let found = if program.components().count() > 1 {
-            program.is_file().then_some(program)
-        } else {
-            std::env::split_paths(&path).map(|folder| folder.join(&program)).find(|path| path.is_file())
-        };
-        let program = found.ok_or_else(|| {
+        let program = find_program(named.unwrap_or_else(|| "kind".into())).ok_or_else(|| {
             Failure::new(Kind::TargetUnusable, "the program `kind` is not installed").hint(format!(
                 "install it from https://kind.sigs.k8s.io, or name it by the variable {PROGRAM_VARIABLE}"
             ))
