@@ -50,8 +50,8 @@ pub struct Table {
     /// The name of a value that is a handle.
     pub name_of: fn(&Dynamic) -> Option<String>,
     /// What is wrong with a call of a primitive that only the primitive knows,
-    /// given all calls of the file and the workspace.
-    pub rules: fn(&Site, &[Site], &Path) -> Vec<Finding>,
+    /// given all calls of the recipe and its modules, and the workspace.
+    pub rules: fn(&Site, &[&Site], &Path) -> Vec<Finding>,
     /// A value written down, with the handles in it.
     pub keep: fn(&Dynamic) -> Option<serde_json::Value>,
     /// A value that was written down, with its handles opened again.

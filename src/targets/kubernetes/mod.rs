@@ -18,6 +18,7 @@ mod forward;
 mod kind;
 mod pod;
 mod postgres;
+mod preview;
 mod provider;
 mod reach;
 pub mod ready;
@@ -36,6 +37,7 @@ use futures::future::join_all;
 
 pub use cleanup::clean_up;
 pub use forward::{SUBCOMMAND as FORWARD_SUBCOMMAND, run_forward};
+pub use preview::{Preview, Variables, preview};
 pub use space::Space;
 
 use self::diagnostics::Follower;
