@@ -12,6 +12,7 @@ mod mend;
 mod results;
 mod site;
 mod text;
+mod tries;
 pub(super) mod unbound;
 
 use std::collections::HashSet;

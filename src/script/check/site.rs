@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use rhai::{AST, Dynamic, Expr, Position};
 
 use super::constants::Constants;
+use super::tries;
 use crate::script::host::Table;
 use crate::script::primitive::{Primitive, Type};
 use crate::script::syntax::{self, FunctionCall};
@@ -16,6 +17,8 @@ pub struct Site {
     pub primitive: &'static Primitive,
     /// Where it is called.
     pub at: Position,
+    /// Whether the script catches what it fails with.
+    pub is_tried: bool,
     values: Vec<Value>,
     /// Whether all options are in the text.
     has_all: bool,
@@ -54,7 +57,7 @@ impl Site {
                 }
             }
         }
-        Self { primitive, at: call.at, values, has_all }
+        Self { primitive, at: call.at, is_tried: false, values, has_all }
     }
 
     /// The literal value of a parameter or option, and its place.
@@ -103,6 +106,8 @@ pub(in crate::script) fn sites(table: Table, ast: &AST) -> Vec<Site> {
     let constants = constants(table, ast);
     let mut sites = Vec::new();
     syntax::calls(ast, &mut |call| sites.extend(site(table, &constants, &call)));
+    let tried = tries::tried(ast);
+    sites.iter_mut().for_each(|site| site.is_tried = tried.contains(&site.at));
     sites
 }
 
