@@ -8,16 +8,18 @@ use serde_json::{Value, json};
 
 use super::manifest_ports;
 use crate::run::{Excerpt, Failure};
+use crate::script::modules::Project;
 use crate::script::{Finding, Site};
 use crate::targets::Known;
 use crate::targets::kubernetes::{Preview, Variables, preview};
 
 pub(super) fn findings(site: &Site, workspace: &Path) -> Vec<Finding> {
     let option = if site.primitive.name == "apply_manifest" { "path" } else { "manifest" };
-    let Some((path, at)) = site.text(option) else { return Vec::new() };
+    let patch = shipped(site).and_then(|shipped| patch(workspace, shipped));
+    let Some((path, at)) = site.text(option).or_else(|| Some((patch?, site.at))) else { return Vec::new() };
     let file = workspace.join(&path);
     // Of one that is not there others tell.
-    if !file.is_file() {
+    if !file.is_file() && site.gives(option) {
         return Vec::new();
     }
     let preview = match preview(&file, &path, &variables(site)) {
@@ -50,6 +52,23 @@ pub(super) fn findings(site: &Site, workspace: &Path) -> Vec<Finding> {
         found.push(finding.hint(flaw.hint).elsewhere(found_at));
     }
     found
+}
+
+/// The manifest of recipe's own that a call takes.
+fn shipped(site: &Site) -> Option<&'static str> {
+    let name = match site.primitive.name {
+        "deploy_postgres" => "manifests/postgres.yaml",
+        "deploy_redis" => "manifests/redis.yaml",
+        "deploy_service" => "manifests/service.yaml",
+        _ => return None,
+    };
+    (!site.gives("manifest")).then_some(name)
+}
+
+/// What the project changes in it.
+fn patch(workspace: &Path, shipped: &str) -> Option<String> {
+    let project = Project::read(workspace).ok()?;
+    project.patch_of(shipped).map(|path| path.display().to_string())
 }
 
 fn place(preview: &Preview, document: usize, word: &str) -> Option<Excerpt> {

@@ -57,7 +57,7 @@ impl<'a> Constants<'a> {
         let captures = captures(ast);
         let mut declared: HashMap<String, Option<Expr>> = HashMap::new();
         let mut declare = |name: &str, value: Option<&Expr>| {
-            let known = declared.get(name).is_none().then(|| value.cloned()).flatten();
+            let known = (!declared.contains_key(name)).then(|| value.cloned()).flatten();
             declared.insert(name.to_owned(), known);
         };
         for function in ast.iter_fn_def() {
@@ -73,7 +73,7 @@ impl<'a> Constants<'a> {
             let Some(node) = path.last() else { return true };
             match node {
                 ASTNode::Stmt(Stmt::Var(declaration, ..)) => {
-                    declare(&declaration.0.name, Some(&declaration.1))
+                    declare(&declaration.0.name, Some(&declaration.1));
                 }
                 ASTNode::Stmt(Stmt::For(parts, _)) => {
                     std::iter::once(&parts.0).chain(&parts.1).for_each(|name| declare(&name.name, None));

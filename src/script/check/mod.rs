@@ -94,7 +94,7 @@ pub(super) fn compiled(
     // What one file makes, another may read.
     let all: Vec<_> = sites.iter().flatten().collect();
     for ((key, ast), sites) in trees.iter().zip(&sites) {
-        let mut found = calls::findings(engine, table, ast, &HashSet::new());
+        let mut found = calls::findings(engine, table, ast, &overridden(sources, key));
         found.extend(branches::findings(ast));
         found.extend(effects::findings(table, ast));
         found.extend(results::findings(ast));
@@ -104,6 +104,13 @@ pub(super) fn compiled(
         problems.extend(diagnostics(sources, key, found));
     }
     problems
+}
+
+/// The functions of the file that another one overrides, and can call.
+fn overridden(sources: &Sources, key: &str) -> HashSet<String> {
+    let original = sources.search().overridden_by(Path::new(key)).map(super::sources::key);
+    let tree = original.and_then(|original| sources.get(&original)?.ast);
+    tree.iter().flat_map(|tree| tree.iter_functions()).map(|function| function.name.to_owned()).collect()
 }
 
 /// The findings in a file as errors with their place, sorted by it.

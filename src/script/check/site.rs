@@ -107,7 +107,9 @@ pub(in crate::script) fn sites(table: Table, ast: &AST) -> Vec<Site> {
     let mut sites = Vec::new();
     syntax::calls(ast, &mut |call| sites.extend(site(table, &constants, &call)));
     let tried = tries::tried(ast);
-    sites.iter_mut().for_each(|site| site.is_tried = tried.contains(&site.at));
+    for site in &mut sites {
+        site.is_tried = tried.contains(&site.at);
+    }
     sites
 }
 

@@ -16,6 +16,7 @@ mod deploy;
 pub mod diagnostics;
 mod forward;
 mod kind;
+mod patch;
 mod pod;
 mod postgres;
 mod preview;
@@ -39,6 +40,7 @@ pub use cleanup::clean_up;
 pub use forward::{SUBCOMMAND as FORWARD_SUBCOMMAND, run_forward};
 pub use preview::{Preview, Variables, preview};
 pub use space::Space;
+pub use template::SHIPPED;
 
 use self::diagnostics::Follower;
 use self::kind::own_name;

@@ -9,6 +9,7 @@ use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde::Deserialize;
 use serde_json::Value as Json;
 
+use super::patch;
 use crate::run::failure::{offset_of, word_length};
 use crate::run::{Excerpt, Failure, Kind};
 use crate::targets::Template;
@@ -26,6 +27,10 @@ pub(super) const REDIS: BuiltIn =
 pub(super) const SERVICE: BuiltIn =
     BuiltIn { name: "service.yaml", text: include_str!("../../../manifests/service.yaml") };
 
+/// The manifests that recipe brings along, by the names that `recipe.toml` has
+/// for them.
+pub const SHIPPED: [&str; 3] = ["manifests/postgres.yaml", "manifests/redis.yaml", "manifests/service.yaml"];
+
 /// A rendered manifest.
 pub(super) struct Rendered {
     /// What it is called in errors.
@@ -36,14 +41,19 @@ pub(super) struct Rendered {
     pub objects: Vec<DynamicObject>,
 }
 
-/// Renders the user's manifest, or else ours, with `values` and the user's own
-/// variables, which win.
+/// Renders the user's manifest, or else ours, which the user's may change, with
+/// `values` and the user's own variables, which win.
 pub(super) fn render(
     own: Option<&Template>,
     built_in: &BuiltIn,
     values: &impl serde::Serialize,
 ) -> Result<Rendered, Failure> {
     match own {
+        Some(template) if template.is_patch => {
+            let mut rendered = render_text(built_in.name, built_in.text, object(values))?;
+            patch::apply(&mut rendered, render_file(template, values)?)?;
+            Ok(rendered)
+        }
         Some(template) => render_file(template, values),
         None => render_text(built_in.name, built_in.text, object(values)),
     }
