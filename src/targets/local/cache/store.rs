@@ -28,16 +28,21 @@ use nix::sys::statvfs::statvfs;
 use serde::{Deserialize, Serialize};
 
 use super::key::{MigratedFile, Part};
-use super::tree::{Size, Tree};
+use super::tree::{Size, Tree, make};
 use crate::supervise::{ProcessId, User};
 use crate::targets::caches::{self, write};
 
 /// Bytes of the disk that are left alone.
 const RESERVE: u64 = 200_000_000;
+/// What is said of an entry that is not as it was written.
+const DAMAGED: &str = "what was kept of it was damaged";
+/// Holds the files of databases, which a server opens when somebody connects.
+const DATABASES: &str = "base";
 /// Begins the names of directories that are no entries.
 const UNFINISHED: &str = "new-";
-/// Written by a running server for others, and none of its data.
-const NOT_DATA: [&str; 2] = ["postmaster.pid", "postmaster.opts"];
+/// Written by a running server for others, and none of its data; the last are
+/// removed when it starts.
+const NOT_DATA: [&str; 3] = ["postmaster.pid", "postmaster.opts", "pg_internal.init"];
 
 /// What is kept on this machine.
 #[derive(Debug, Clone)]
@@ -134,14 +139,15 @@ impl Store {
     /// Looks for an entry, and discards it if it is damaged.
     pub(super) fn find(&self, key: &str) -> Found {
         let path = self.entries().join(key);
-        let Some(held) = Held::of(&path) else { return Found::Absent };
-        match held.check() {
+        let Some((entry, lock)) = hold(&path) else { return Found::Absent };
+        match check(&path, &entry) {
             Ok(()) => {
+                let held = Held { entry, path, _lock: lock };
                 held.touch();
                 Found::Held(Box::new(held))
             }
             Err(why) => {
-                drop(held);
+                drop(lock);
                 self.discard(&path);
                 Found::Discarded(why)
             }
@@ -161,14 +167,8 @@ impl Store {
         }
         self.prepare()?;
         let tree = Tree::list(data, &NOT_DATA)?;
-        entry.size = tree.size();
-        let disk = statvfs(&self.folder)?;
-        #[cfg_attr(target_os = "linux", expect(clippy::useless_conversion, reason = "u32 on macOS"))]
-        let free = u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size()));
-        if free < entry.size.bytes + RESERVE {
-            let what = format!("{} has only {} MB left", self.folder.display(), free / 1_000_000);
-            return Err(io::Error::new(io::ErrorKind::StorageFull, what));
-        }
+        entry.size = tree.size()?;
+        require_room(&self.folder, entry.size.bytes + RESERVE)?;
         let unfinished = Unfinished::create(&self.entries(), &entry.key)?;
         tree.copy(&unfinished.path.join("data"), None)?;
         for (number, files) in sources.iter().enumerate() {
@@ -205,9 +205,10 @@ impl Store {
         let mut all: Vec<_> = directories
             .filter(|directory| !directory.file_name().to_string_lossy().starts_with(UNFINISHED))
             .filter_map(|directory| {
-                let held = Held::of(&directory.path())?;
-                let used = std::fs::metadata(held.path.join("entry.json")).ok()?.modified().ok()?;
-                Some((held.entry.clone(), used))
+                let path = directory.path();
+                let (entry, _lock) = hold(&path)?;
+                let used = std::fs::metadata(path.join("entry.json")).ok()?.modified().ok()?;
+                Some((entry, used))
             })
             .collect();
         all.sort_by_key(|(_, used)| std::cmp::Reverse(*used));
@@ -251,41 +252,41 @@ impl Store {
     }
 }
 
+/// Reads what is at `path`, such that it cannot go while the lock is held.
+fn hold(path: &Path) -> Option<(Entry, File)> {
+    let lock = File::open(path).ok()?;
+    lock.lock_shared().ok()?;
+    // Whoever removed it meanwhile has taken it off its name first.
+    if !is_at(&lock, path) {
+        return None;
+    }
+    let entry = std::fs::read(path.join("entry.json")).ok()?;
+    Some((serde_json::from_slice(&entry).ok()?, lock))
+}
+
+/// Whether the data of `entry` is right: in this boot of the machine its digest
+/// was, when it was written or later. After a crash of the machine, files may
+/// have lost what the disk had not got yet. Its size is looked at by whoever
+/// copies it.
+fn check(path: &Path, entry: &Entry) -> Result<(), String> {
+    let verified = std::fs::read_to_string(path.join("verified")).unwrap_or_default();
+    let data = path.join("data");
+    if !was_stopped_cleanly(&data) {
+        return Err(DAMAGED.to_owned());
+    }
+    if verified == boot() {
+        return Ok(());
+    }
+    let digest = Tree::list(&data, &[]).and_then(|tree| tree.digest());
+    if digest.ok().as_ref() != Some(&entry.digest) {
+        return Err(DAMAGED.to_owned());
+    }
+    // It is only looked at once more if that cannot be written.
+    let _ = write(&path.join("verified"), boot().as_bytes());
+    Ok(())
+}
+
 impl Held {
-    fn of(path: &Path) -> Option<Self> {
-        let lock = File::open(path).ok()?;
-        lock.lock_shared().ok()?;
-        // Whoever removed it meanwhile has taken it off its name first.
-        if !is_at(&lock, path) {
-            return None;
-        }
-        let entry = std::fs::read(path.join("entry.json")).ok()?;
-        let entry = serde_json::from_slice(&entry).ok()?;
-        Some(Self { entry, path: path.to_owned(), _lock: lock })
-    }
-
-    /// Whether it is whole: in this boot of the machine its digest was right,
-    /// when it was written or later. After a crash of the machine, files may
-    /// have lost what the disk had not got yet.
-    fn check(&self) -> Result<(), String> {
-        let verified = std::fs::read_to_string(self.path.join("verified")).unwrap_or_default();
-        let data = self.path.join("data");
-        let tree = Tree::list(&data, &[]).map_err(|error| error.to_string())?;
-        let damaged = || "what was kept of it was damaged".to_owned();
-        if tree.size() != self.entry.size || !was_stopped_cleanly(&data) {
-            return Err(damaged());
-        }
-        if verified == boot() {
-            return Ok(());
-        }
-        if tree.digest().ok().as_ref() != Some(&self.entry.digest) {
-            return Err(damaged());
-        }
-        // It is only looked at once more if that cannot be written.
-        let _ = write(&self.path.join("verified"), boot().as_bytes());
-        Ok(())
-    }
-
     fn touch(&self) {
         let file = File::options().write(true).open(self.path.join("entry.json"));
         // It is only removed sooner if that cannot be written.
@@ -299,10 +300,31 @@ impl Held {
         self.entry.manners.iter().enumerate().map(|(number, how)| (folder(number), how.clone())).collect()
     }
 
-    /// Copies its data to `data`, which must not exist, for `owner`.
+    /// Copies its data to `data`, where there must be nothing, for `owner`.
     pub fn copy(&self, data: &Path, owner: Option<User>) -> io::Result<()> {
-        let tree = Tree::list(&self.path.join("data"), &[])?;
-        tree.copy(data, owner)
+        let first = self.copy_to_start(data, owner)?;
+        self.copy_databases(first, data, owner)
+    }
+
+    /// Copies of its data what a server needs to start, and returns its size.
+    pub fn copy_to_start(&self, data: &Path, owner: Option<User>) -> io::Result<Size> {
+        require_room(data.parent().unwrap_or(data), self.entry.size.bytes)?;
+        let size = Tree::list(&self.path.join("data"), &[DATABASES])?.copy(data, owner)?;
+        make(&data.join(DATABASES), owner)?;
+        Ok(size)
+    }
+
+    /// Copies the rest, after what had the size `first`. Until then nobody must
+    /// connect to the server.
+    pub fn copy_databases(&self, first: Size, data: &Path, owner: Option<User>) -> io::Result<()> {
+        let databases = Tree::list(&self.path.join("data").join(DATABASES), &[])?;
+        let last = databases.copy(&data.join(DATABASES), owner)?;
+        let copied = Size { files: first.files + last.files, bytes: first.bytes + last.bytes };
+        if copied == self.entry.size {
+            Ok(())
+        } else {
+            Err(io::Error::new(io::ErrorKind::InvalidData, DAMAGED))
+        }
     }
 }
 
@@ -348,6 +370,18 @@ fn remove_unlocked(path: &Path) {
     {
         let _ = std::fs::remove_dir_all(path);
     }
+}
+
+/// Fails where the disk of `folder` has not this many bytes left.
+fn require_room(folder: &Path, bytes: u64) -> io::Result<()> {
+    let disk = statvfs(folder)?;
+    #[cfg_attr(target_os = "linux", expect(clippy::useless_conversion, reason = "u32 on macOS"))]
+    let free = u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size()));
+    if free < bytes {
+        let what = format!("{} has only {} MB left", folder.display(), free / 1_000_000);
+        return Err(io::Error::new(io::ErrorKind::StorageFull, what));
+    }
+    Ok(())
 }
 
 /// Whether this open directory still has this name.
