@@ -38,6 +38,7 @@
 //! Migrations may ask what day it is, so their key holds the day. Their effects
 //! outside PostgreSQL, say by `COPY .. TO PROGRAM`, do not happen again.
 
+mod held;
 mod keep;
 mod key;
 mod provenance;

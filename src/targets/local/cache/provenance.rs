@@ -9,9 +9,10 @@ use jiff::Timestamp;
 use tokio::sync::Mutex;
 use tokio_postgres::Config;
 
+use super::held::Held;
 use super::key::{self, MigratedFile, Part};
 use super::recollection::{Migrated, Recollection, step};
-use super::store::{Entry, Found, Held, Store, Template};
+use super::store::{Entry, Found, Store, Template};
 use super::swap::{Swapped, swap};
 use crate::run::Failure;
 use crate::supervise::User;

@@ -27,17 +27,13 @@ use jiff::Timestamp;
 use nix::sys::statvfs::statvfs;
 use serde::{Deserialize, Serialize};
 
+use super::held::{Held, boot, was_stopped_cleanly};
 use super::key::{MigratedFile, Part};
-use super::tree::{Size, Tree, make};
-use crate::supervise::{ProcessId, User};
+use super::tree::{Size, Tree};
 use crate::targets::caches::{self, write};
 
 /// Bytes of the disk that are left alone.
 const RESERVE: u64 = 200_000_000;
-/// What is said of an entry that is not as it was written.
-const DAMAGED: &str = "what was kept of it was damaged";
-/// Holds the files of databases, which a server opens when somebody connects.
-const DATABASES: &str = "base";
 /// Begins the names of directories that are no entries.
 const UNFINISHED: &str = "new-";
 /// Written by a running server for others, and none of its data; the last are
@@ -94,13 +90,6 @@ impl Template {
     }
 }
 
-/// An entry that cannot go while this is held.
-pub(super) struct Held {
-    pub entry: Entry,
-    path: PathBuf,
-    _lock: File,
-}
-
 /// Names and texts of files.
 pub(super) type Sources = Vec<(String, String)>;
 
@@ -139,15 +128,14 @@ impl Store {
     /// Looks for an entry, and discards it if it is damaged.
     pub(super) fn find(&self, key: &str) -> Found {
         let path = self.entries().join(key);
-        let Some((entry, lock)) = hold(&path) else { return Found::Absent };
-        match check(&path, &entry) {
+        let Some(held) = Held::of(&path) else { return Found::Absent };
+        match held.check() {
             Ok(()) => {
-                let held = Held { entry, path, _lock: lock };
                 held.touch();
                 Found::Held(Box::new(held))
             }
             Err(why) => {
-                drop(lock);
+                drop(held);
                 self.discard(&path);
                 Found::Discarded(why)
             }
@@ -206,9 +194,9 @@ impl Store {
             .filter(|directory| !directory.file_name().to_string_lossy().starts_with(UNFINISHED))
             .filter_map(|directory| {
                 let path = directory.path();
-                let (entry, _lock) = hold(&path)?;
+                let held = Held::of(&path)?;
                 let used = std::fs::metadata(path.join("entry.json")).ok()?.modified().ok()?;
-                Some((entry, used))
+                Some((held.entry.clone(), used))
             })
             .collect();
         all.sort_by_key(|(_, used)| std::cmp::Reverse(*used));
@@ -249,82 +237,6 @@ impl Store {
         }
         let aside = self.entries().join(new_name("gone"));
         fs_err::rename(path, &aside).and_then(|()| fs_err::remove_dir_all(aside)).is_ok()
-    }
-}
-
-/// Reads what is at `path`, such that it cannot go while the lock is held.
-fn hold(path: &Path) -> Option<(Entry, File)> {
-    let lock = File::open(path).ok()?;
-    lock.lock_shared().ok()?;
-    // Whoever removed it meanwhile has taken it off its name first.
-    if !is_at(&lock, path) {
-        return None;
-    }
-    let entry = std::fs::read(path.join("entry.json")).ok()?;
-    Some((serde_json::from_slice(&entry).ok()?, lock))
-}
-
-/// Whether the data of `entry` is right: in this boot of the machine its digest
-/// was, when it was written or later. After a crash of the machine, files may
-/// have lost what the disk had not got yet. Its size is looked at by whoever
-/// copies it.
-fn check(path: &Path, entry: &Entry) -> Result<(), String> {
-    let verified = std::fs::read_to_string(path.join("verified")).unwrap_or_default();
-    let data = path.join("data");
-    if !was_stopped_cleanly(&data) {
-        return Err(DAMAGED.to_owned());
-    }
-    if verified == boot() {
-        return Ok(());
-    }
-    let digest = Tree::list(&data, &[]).and_then(|tree| tree.digest());
-    if digest.ok().as_ref() != Some(&entry.digest) {
-        return Err(DAMAGED.to_owned());
-    }
-    // It is only looked at once more if that cannot be written.
-    let _ = write(&path.join("verified"), boot().as_bytes());
-    Ok(())
-}
-
-impl Held {
-    fn touch(&self) {
-        let file = File::options().write(true).open(self.path.join("entry.json"));
-        // It is only removed sooner if that cannot be written.
-        let _ = file.and_then(|file| file.set_modified(SystemTime::now()));
-    }
-
-    /// The folders with the files of each call of `migrate`, and how they were
-    /// applied.
-    pub fn sources(&self) -> Vec<(PathBuf, String)> {
-        let folder = |number: usize| self.path.join("sources").join(number.to_string());
-        self.entry.manners.iter().enumerate().map(|(number, how)| (folder(number), how.clone())).collect()
-    }
-
-    /// Copies its data to `data`, where there must be nothing, for `owner`.
-    pub fn copy(&self, data: &Path, owner: Option<User>) -> io::Result<()> {
-        let first = self.copy_to_start(data, owner)?;
-        self.copy_databases(first, data, owner)
-    }
-
-    /// Copies of its data what a server needs to start, and returns its size.
-    pub fn copy_to_start(&self, data: &Path, owner: Option<User>) -> io::Result<Size> {
-        require_room(data.parent().unwrap_or(data), self.entry.size.bytes)?;
-        let size = Tree::list(&self.path.join("data"), &[DATABASES])?.copy(data, owner)?;
-        make(&data.join(DATABASES), owner)?;
-        Ok(size)
-    }
-
-    /// Copies the rest, after what had the size `first`. Until then nobody must
-    /// connect to the server.
-    pub fn copy_databases(&self, first: Size, data: &Path, owner: Option<User>) -> io::Result<()> {
-        let databases = Tree::list(&self.path.join("data").join(DATABASES), &[])?;
-        let last = databases.copy(&data.join(DATABASES), owner)?;
-        let copied = Size { files: first.files + last.files, bytes: first.bytes + last.bytes };
-        if copied == self.entry.size {
-            Ok(())
-        } else {
-            Err(io::Error::new(io::ErrorKind::InvalidData, DAMAGED))
-        }
     }
 }
 
@@ -373,7 +285,7 @@ fn remove_unlocked(path: &Path) {
 }
 
 /// Fails where the disk of `folder` has not this many bytes left.
-fn require_room(folder: &Path, bytes: u64) -> io::Result<()> {
+pub(super) fn require_room(folder: &Path, bytes: u64) -> io::Result<()> {
     let disk = statvfs(folder)?;
     #[cfg_attr(target_os = "linux", expect(clippy::useless_conversion, reason = "u32 on macOS"))]
     let free = u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size()));
@@ -385,24 +297,9 @@ fn require_room(folder: &Path, bytes: u64) -> io::Result<()> {
 }
 
 /// Whether this open directory still has this name.
-fn is_at(directory: &File, path: &Path) -> bool {
+pub(super) fn is_at(directory: &File, path: &Path) -> bool {
     let (Ok(ours), Ok(named)) = (directory.metadata(), std::fs::metadata(path)) else { return false };
     (ours.dev(), ours.ino()) == (named.dev(), named.ino())
-}
-
-/// Whether PostgreSQL has written down that it was shut down: the state in
-/// `global/pg_control`, which has followed three numbers since version 8.
-fn was_stopped_cleanly(data: &Path) -> bool {
-    const STATE: std::ops::Range<usize> = 16..20;
-    const SHUT_DOWN: u32 = 1;
-    let control = std::fs::read(data.join("global/pg_control")).unwrap_or_default();
-    let state = control.get(STATE).and_then(|bytes| bytes.try_into().ok()).map(u32::from_ne_bytes);
-    state == Some(SHUT_DOWN) && !data.join("postmaster.pid").exists()
-}
-
-/// What tells this boot of the machine from others.
-fn boot() -> String {
-    ProcessId::current().map_or_else(String::new, |process| format!("{:x}", process.boot))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@ use std::io::Write;
 use std::sync::Barrier;
 use std::time::Duration;
 
+use super::super::held::DAMAGED;
 use super::*;
 
 /// A data directory as PostgreSQL leaves it, but for its contents.
