@@ -40,10 +40,8 @@ fn goes_on(error: &ParseError, text: &str) -> bool {
 pub(super) fn only_looks(ast: &AST) -> bool {
     let mut looks = !ast.has_functions();
     ast.walk(&mut |path| {
-        let is_value = match path {
-            [ASTNode::Stmt(Stmt::Expr(_) | Stmt::FnCall(..) | Stmt::Noop(_))] | [_, .., _] => true,
-            _ => false,
-        };
+        let is_value =
+            matches!(path, [ASTNode::Stmt(Stmt::Expr(_) | Stmt::FnCall(..) | Stmt::Noop(_))] | [_, .., _]);
         looks &= is_value && path.last().and_then(call_of).is_none_or(|call| changes_nothing(&call));
         true
     });
