@@ -23,7 +23,7 @@ impl Call {
     ) -> Result<Option<Dynamic>, Failure> {
         let Some(takeover) = self.takeover() else { return Ok(None) };
         match (takeover.reusing.policy)(primitive.name) {
-            Policy::Thing => self.thing(takeover, arguments, done).await,
+            Policy::Thing | Policy::Place(_) => self.thing(takeover, arguments, done).await,
             Policy::Effect => self.effect(takeover, done).await,
             Policy::Value | Policy::Secret => {
                 let known = takeover.value(done);
@@ -165,7 +165,11 @@ impl Call {
             branch: self.branch.path.to_string(),
             primitive: primitive.name.to_owned(),
             arguments: arguments.digest(table.keep),
-            title: if policy == Policy::Thing { arguments.text("name") } else { title },
+            title: match policy {
+                Policy::Thing => arguments.text("name"),
+                Policy::Place(sort) => format!("{sort} {}", arguments.text("name")),
+                _ => title,
+            },
             parts: parts.digests(),
             on: (policy == Policy::Effect).then(|| parts.first_handle(arguments)).flatten(),
             value: Value::Null,

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 
 use super::adopt::Own;
 use super::ready::{WorkloadKind, rolled_out};
-use super::{Site, pod};
+use super::place::Site;
+use super::pod;
 use crate::run::event::Level;
 use crate::run::{Failure, Step};
 use crate::targets::handles::empty_command;
@@ -59,7 +60,8 @@ impl Workload for Deployment {
             Probe::Http(_, path) => Some(path.clone()),
             _ => None,
         };
-        let own = Own { cluster: self.site.cluster.clone(), made: self.site.made.clone(), path };
+        let (cluster, namespace) = (self.site.cluster.clone(), self.site.space.namespace.clone());
+        let own = Own { cluster, namespace, path };
         serde_json::to_value(own).unwrap_or_default()
     }
 
