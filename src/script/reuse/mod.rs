@@ -299,8 +299,10 @@ impl State {
             Policy::Thing | Policy::Place(_) => {
                 // What was done to the one before is gone with it.
                 self.known.retain(|known| known.on.as_deref() != Some(&done.title));
-                self.known
-                    .retain(|known| !policy(&known.primitive).is_thing() || known.title != done.title);
+                self.known.retain(|known| !policy(&known.primitive).is_thing() || known.title != done.title);
+                if done.undone {
+                    return;
+                }
             }
             Policy::Effect | Policy::Value | Policy::Secret => {}
             Policy::Again(_) => return,

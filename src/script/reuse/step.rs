@@ -65,6 +65,10 @@ impl Call {
         };
         self.step.cache(false, format!("made anew: {why}"));
         self.step.message(Level::Info, format!("`{}` is made anew: {why}", done.title));
+        // First, so that what is made by a run that fails or is killed before it
+        // can tell never passes for what was there before.
+        takeover.forget(&done.title);
+        self.host().memory.keep(&Remembered { undone: true, ..done.clone() });
         // Also what an earlier run began to make and did not live to tell of.
         (reusing.remove)(done.title.clone(), environment.clone()).await?;
         if let Some(earlier) = &earlier {
@@ -173,6 +177,7 @@ impl Call {
             parts: parts.digests(),
             on: (policy == Policy::Effect).then(|| parts.first_handle(arguments)).flatten(),
             value: Value::Null,
+            undone: false,
         }
     }
 }

@@ -6,9 +6,9 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
 use serde::{Deserialize, Serialize};
 
+use super::Kubernetes;
 use super::space::api_failure;
 use super::workload::{Deployment as Deployed, Probe};
-use super::Kubernetes;
 use crate::run::{Failure, Kind};
 use crate::targets::kept::Kept;
 use crate::targets::process::SupervisedProcess;
@@ -52,7 +52,7 @@ impl Kubernetes {
         }
         let forward = self.adopted_forward(name).await?;
         self.deployed.adopt(name, kept.ports());
-        Ok(Arc::new(Deployed { site, name: name.to_owned(), probe, forward }))
+        Ok(Arc::new(Deployed { site, name: name.to_owned(), probe, forward, adopted: true }))
     }
 
     /// The process that leads there; another one where that has ended.

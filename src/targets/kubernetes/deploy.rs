@@ -7,6 +7,7 @@ use kube::discovery::ApiResource;
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, ResourceExt};
 
+use super::Kubernetes;
 use super::apply;
 use super::cleanup::Removal;
 use super::place::Site;
@@ -14,7 +15,6 @@ use super::provider::Made;
 use super::reach::Reached;
 use super::space::{MANAGER, MANAGER_LABEL, RUN_LABEL, Space, api_failure};
 use super::template::Rendered;
-use super::Kubernetes;
 use crate::run::{Failure, Kind, Step};
 use crate::targets::Cluster;
 

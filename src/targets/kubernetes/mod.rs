@@ -196,9 +196,10 @@ impl Target for Kubernetes {
         self.look_at(cluster).await
     }
 
-    /// Answers come through the cluster's API, which may have much to do.
+    /// Answers come through the API of a cluster, which may have much to do; what
+    /// never will answer is known sooner.
     fn patience(&self) -> Duration {
-        Duration::from_secs(15)
+        Duration::from_mins(1)
     }
 
     async fn remove(&self, name: &str) -> Result<(), Failure> {

@@ -52,7 +52,8 @@ impl Kubernetes {
         let record = Record { cluster, place, made };
         let site = self.open_site(&record).await?;
         // First, so that whatever is made of it can be found again.
-        let written = fs_err::write(self.file(&record.place), serde_json::to_vec(&record).unwrap_or_default());
+        let written =
+            fs_err::write(self.file(&record.place), serde_json::to_vec(&record).unwrap_or_default());
         written.map_err(|error| {
             Failure::new(Kind::Io, format!("the {} cannot be written down", record.place)).cause(error)
         })?;

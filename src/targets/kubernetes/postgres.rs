@@ -65,6 +65,7 @@ impl Kubernetes {
             name: request.name.clone(),
             probe: Probe::Postgres(Box::new(config)),
             forward: reached.process,
+            adopted: false,
             site: site.clone(),
         };
         let postgres = Postgres(Arc::new(PostgresParts {

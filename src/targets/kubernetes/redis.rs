@@ -53,6 +53,7 @@ impl Kubernetes {
             name: request.name.clone(),
             probe: Probe::Redis(probe::redis_client(&host, &password)?),
             forward: reached.process,
+            adopted: false,
             site: site.clone(),
         };
         let redis = Redis(Arc::new(RedisParts {

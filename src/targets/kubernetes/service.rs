@@ -86,6 +86,7 @@ impl Kubernetes {
                 name: request.name.clone(),
                 probe,
                 forward: reached.process,
+                adopted: false,
                 site: site.clone(),
             }),
             name: request.name,

@@ -115,9 +115,9 @@ impl Kubernetes {
         let Ok(site) = self.site(&applied.cluster, Some(&applied.namespace)).await else { return Ok(()) };
         let going = delete(&site.space, applied.objects).await?;
         end_pods(&site.space, name).await?;
-        let gone = try_join_all(going.into_iter().map(|going| async move {
-            gone(going.api, &going.name, &going.uid).await
-        }));
+        let gone = try_join_all(
+            going.into_iter().map(|going| async move { gone(going.api, &going.name, &going.uid).await }),
+        );
         in_time(name, async { gone.await.map(drop) }).await
     }
 

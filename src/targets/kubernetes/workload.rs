@@ -6,9 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::adopt::Own;
-use super::ready::{WorkloadKind, rolled_out};
 use super::place::Site;
 use super::pod;
+use super::ready::{WorkloadKind, rolled_out};
 use crate::run::event::Level;
 use crate::run::{Failure, Step};
 use crate::targets::handles::empty_command;
@@ -22,6 +22,8 @@ pub(super) struct Deployment {
     pub probe: Probe,
     /// The process that leads there from this machine.
     pub forward: Option<SupervisedProcess>,
+    /// Whether an earlier process has deployed it.
+    pub adopted: bool,
 }
 
 /// How something is asked from this machine.
@@ -49,7 +51,8 @@ impl Workload for Deployment {
             ready = work => ready?,
             failure = self.unreachable() => return Err(failure),
         };
-        for pod in times {
+        // Where the time of others went was told before.
+        for pod in times.iter().filter(|_| !self.adopted) {
             step.message(Level::Info, pod.to_string());
         }
         Ok(())
