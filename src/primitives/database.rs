@@ -5,14 +5,14 @@ use redis::Value;
 use rhai::{Array, Dynamic, Map};
 use tokio_postgres::error::{ErrorPosition, SqlState};
 use tokio_postgres::types::{Kind as SqlKind, Type as SqlType};
-use tokio_postgres::{Client, Column, NoTls, SimpleQueryMessage, Statement};
+use tokio_postgres::{Column, SimpleQueryMessage, Statement};
 
 use super::Done;
 use crate::run::failure::word_length;
 use crate::run::{Excerpt, Failure, Kind};
 use crate::script::json::{from_json, to_json};
 use crate::script::{Arguments, Call, Family, Param, Primitive, Run, Type};
-use crate::targets::{Postgres, Redis};
+use crate::targets::{Postgres, Redis, Session};
 
 pub(super) const TABLE: &[Primitive] = &[
     Primitive {
@@ -51,30 +51,20 @@ print(redis_command(redis, ["LLEN", "queue"]));"#,
     },
 ];
 
-/// A connection that ends when it is dropped.
-pub(super) struct Session {
-    pub client: Client,
-    connection: tokio::task::JoinHandle<Result<(), tokio_postgres::Error>>,
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.connection.abort();
-    }
-}
-
 /// Connects to the database.
 pub(super) async fn connect(postgres: &Postgres) -> Result<Session, Failure> {
-    connect_to(postgres, &postgres.0.database).await
+    match postgres.0.workload.session() {
+        Some(session) => Ok(session),
+        None => connect_to(postgres, &postgres.0.database).await,
+    }
 }
 
 /// Connects to another database of the server.
 pub(super) async fn connect_to(postgres: &Postgres, database: &str) -> Result<Session, Failure> {
-    let (client, connection) = postgres.config().dbname(database).connect(NoTls).await.map_err(|error| {
+    Session::open(&postgres.config(), database).await.map_err(|error| {
         let what = format!("`{}` does not answer at {}", postgres.0.name, postgres.0.host);
         Failure::new(Kind::Unreachable, what).cause(error)
-    })?;
-    Ok(Session { client, connection: tokio::spawn(connection) })
+    })
 }
 
 async fn sql(_call: Call, args: Arguments) -> Done {

@@ -6,6 +6,7 @@
 pub mod caches;
 mod cargo;
 mod deployed;
+mod digest;
 pub mod engine;
 pub mod handles;
 pub mod http;
@@ -19,6 +20,7 @@ mod process;
 mod program;
 mod redis_conf;
 mod requests;
+mod session;
 mod variables;
 
 use std::path::PathBuf;
@@ -29,6 +31,7 @@ use async_trait::async_trait;
 
 pub use handles::{Cluster, Endpoint, Executed, Image, Postgres, Redis, Service, Workload};
 pub use requests::{ClusterRequest, ImageRequest, PostgresRequest, RedisRequest, ServiceRequest, Template};
+pub use session::Session;
 
 use self::handles::escape;
 use crate::run::child::Children;
