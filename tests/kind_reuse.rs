@@ -108,7 +108,7 @@ fn kubectl(sandbox: &Sandbox, args: &[&str]) -> String {
 /// The identities of the containers of the environment, by the name of what they are of.
 fn containers(sandbox: &Sandbox) -> BTreeMap<String, String> {
     let shape = r#"jsonpath={range .items[*]}{.metadata.labels.app\.kubernetes\.io/name} {.status.containerStatuses[0].containerID}{"\n"}{end}"#;
-    let run = sandbox.runs()[0]["id"].as_str().unwrap().to_owned();
+    let run = sandbox.runs()[0]["run_id"].as_str().unwrap().to_owned();
     let pods = kubectl(sandbox, &["get", "pods", "-A", "-l", &format!("recipe/run={run}"), "-o", shape]);
     pods.lines()
         .map(|line| line.split_once(' ').unwrap())

@@ -52,7 +52,14 @@ impl Kubernetes {
         }
         let forward = self.adopted_forward(name).await?;
         self.deployed.adopt(name, kept.ports());
-        Ok(Arc::new(Deployed { site, name: name.to_owned(), probe, forward, adopted: true }))
+        Ok(Arc::new(Deployed {
+            site,
+            name: name.to_owned(),
+            probe,
+            forward,
+            provenance: None,
+            adopted: true,
+        }))
     }
 
     /// The process that leads there; another one where that has ended.

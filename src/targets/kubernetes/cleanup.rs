@@ -19,6 +19,7 @@ use super::place::Site;
 use super::space::{Access, RUN_LABEL, api_failure};
 use crate::run::journal::{self, Open};
 use crate::run::{Failure, Kind, RunFolder};
+use crate::targets::engine::Engine;
 
 /// How to remove something.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -30,6 +31,11 @@ pub enum Removal {
         name: String,
         /// Reaches the engine that its nodes are in.
         cli: Cli,
+    },
+    /// A container of the engine, which runs for a while only.
+    Container {
+        /// Its name.
+        name: String,
     },
     /// A namespace that carries the label of the run.
     Namespace {
@@ -78,6 +84,7 @@ impl Removal {
     pub(super) async fn carry_out(&self) -> Result<(), Failure> {
         match self {
             Self::KindCluster { name, cli } => cli.delete(name).await,
+            Self::Container { name } => Engine::connect().await?.remove_server(name).await,
             Self::Namespace { access, name, run } => {
                 let api: Api<Namespace> = Api::all(access.connect().await?);
                 delete_ours(&api, name, run).await.map(drop)

@@ -12,6 +12,7 @@ mod adopt;
 mod apply;
 mod cleanup;
 mod context;
+mod database;
 mod deploy;
 pub mod diagnostics;
 mod forward;
@@ -40,6 +41,7 @@ pub use cleanup::clean_up;
 pub use forward::{SUBCOMMAND as FORWARD_SUBCOMMAND, run_forward};
 pub use space::Space;
 
+use self::database::Database;
 use self::kind::own_name;
 use self::place::Site;
 use self::provider::{Made, Provider};
@@ -62,6 +64,8 @@ pub struct Kubernetes {
     run: Arc<Belongings>,
     deployed: Deployed,
     sites: Mutex<Vec<Arc<Site>>>,
+    /// Those that may be kept for later runs.
+    databases: Mutex<Vec<Database>>,
 }
 
 impl Kubernetes {
@@ -83,7 +87,7 @@ impl Kubernetes {
 
     fn new(name: String, provider: Box<dyn Provider>, run: Arc<Belongings>) -> Self {
         let deployed = Deployed::new(run.supervisor.clone());
-        Self { name, provider, run, deployed, sites: Mutex::default() }
+        Self { name, provider, run, deployed, sites: Mutex::default(), databases: Mutex::default() }
     }
 
     async fn site_of(&self, cluster: &Cluster) -> Result<Arc<Site>, Failure> {
@@ -220,6 +224,10 @@ impl Target for Kubernetes {
         });
         let collected = join_all(collect).await;
         collected.iter().any(Result::is_ok).then_some(into)
+    }
+
+    async fn keep(&self) -> Result<bool, Failure> {
+        self.keep_databases().await
     }
 
     async fn teardown(&self) -> Result<(), Failure> {

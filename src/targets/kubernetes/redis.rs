@@ -53,6 +53,7 @@ impl Kubernetes {
             name: request.name.clone(),
             probe: Probe::Redis(probe::redis_client(&host, &password)?),
             forward: reached.process,
+            provenance: None,
             adopted: false,
             site: site.clone(),
         };

@@ -86,6 +86,7 @@ impl Kubernetes {
                 name: request.name.clone(),
                 probe,
                 forward: reached.process,
+                provenance: None,
                 adopted: false,
                 site: site.clone(),
             }),

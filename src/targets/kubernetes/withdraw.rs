@@ -2,7 +2,7 @@
 //! objects it was applied as, and its pods.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures::future::try_join_all;
@@ -106,6 +106,10 @@ impl Kubernetes {
     async fn withdraw_thing(&self, name: &str) -> Result<(), Failure> {
         self.unreach(name).await?;
         self.deployed.forget(name);
+        self.databases
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|database| database.provenance.name() != name);
         let Ok(text) = fs_err::read(self.objects_file(name)) else { return Ok(()) };
         let applied: Applied = serde_json::from_slice(&text).map_err(|error| {
             Failure::new(Kind::Io, format!("the record of what `{name}` is made of cannot be read"))

@@ -12,6 +12,8 @@ use super::ready::{WorkloadKind, rolled_out};
 use crate::run::event::Level;
 use crate::run::{Failure, Step};
 use crate::targets::handles::empty_command;
+use crate::targets::local::cache::Provenance;
+use crate::targets::migrations::{Migrations, Recalled};
 use crate::targets::process::SupervisedProcess;
 use crate::targets::{Endpoint, Executed, Workload, probe};
 
@@ -22,6 +24,8 @@ pub(super) struct Deployment {
     pub probe: Probe,
     /// The process that leads there from this machine.
     pub forward: Option<SupervisedProcess>,
+    /// What is known of its database, where it is one that may be kept.
+    pub provenance: Option<Arc<Provenance>>,
     /// Whether an earlier process has deployed it.
     pub adopted: bool,
 }
@@ -66,6 +70,19 @@ impl Workload for Deployment {
         let (cluster, namespace) = (self.site.cluster.clone(), self.site.space.namespace.clone());
         let own = Own { cluster, namespace, path };
         serde_json::to_value(own).unwrap_or_default()
+    }
+
+    async fn recall(&self, migrations: &Arc<dyn Migrations>) -> Recalled {
+        match (&self.provenance, &self.probe) {
+            (Some(provenance), Probe::Postgres(config)) => provenance.recall(config, migrations).await,
+            _ => Recalled::default(),
+        }
+    }
+
+    async fn migrated(&self) {
+        if let Some(provenance) = &self.provenance {
+            provenance.migrated().await;
+        }
     }
 
     async fn logs(&self, lines: usize) -> Result<String, Failure> {
