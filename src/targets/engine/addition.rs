@@ -5,12 +5,13 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use futures::future::try_join_all;
 use sha2::{Digest as _, Sha256};
 
 use super::archive::{Body, Entry};
 use super::program::{ProgramImage, config, digest_of, hex, layers_of};
 use super::wanted::Wanted;
-use super::{Engine, ImageFacts, Loaded, Node, reference};
+use super::{Engine, ImageFacts, Node, reference};
 use crate::run::{Failure, Kind, Step};
 
 /// What is put on an image.
@@ -95,10 +96,7 @@ impl Engine {
         nodes: &[Node],
         (base, name): (&str, &str),
         addition: Addition,
-    ) -> Result<Loaded, Failure> {
-        // What the base has is exported where nodes lack it, which an image that
-        // the engine does not have cannot be.
-        self.load(&step.part(), nodes, &[base.to_owned()]).await?;
+    ) -> Result<(), Failure> {
         let image = self
             .inspected(base)
             .await?
@@ -115,6 +113,16 @@ impl Engine {
         let program = Arc::new(ProgramImage { config: config.into(), layer, entries });
         let config = Some(program.config.clone());
         let name = reference::normalised(name);
-        self.load_wanted(step, nodes, vec![Wanted { name, facts, program: Some(program), config }]).await
+        let wanted = Wanted { name, facts, program: Some(program), config };
+        step.waiting("what the nodes have already");
+        let names = [wanted.name.clone(), wanted.facts.id.clone()];
+        let contents = try_join_all(nodes.iter().map(|node| self.look_into(node, &names))).await?;
+        if !contents.iter().all(|node| wanted.is_in(node)) {
+            // What the base has is exported where nodes lack it, which an image
+            // that the engine does not have cannot be.
+            self.load(step, nodes, &[base.to_owned()]).await?;
+            self.load_wanted(step, nodes, vec![wanted]).await?;
+        }
+        Ok(())
     }
 }

@@ -54,6 +54,13 @@ pub(super) struct Base {
     cluster: Option<Cluster>,
 }
 
+impl Base {
+    /// Whether the database may be kept.
+    pub(super) fn keeps(&self) -> bool {
+        self.cluster.is_some()
+    }
+}
+
 /// A server whose database may be kept.
 #[derive(Clone)]
 pub(super) struct Database {
@@ -153,7 +160,8 @@ impl Kubernetes {
         let session = Session::open(config, "postgres").await.map_err(failed)?;
         let mut last = None;
         if base.start.is_some() {
-            let start = session.value("SELECT pg_read_file('recipe.start', true)").await.map_err(failed)?;
+            let start =
+                session.value("SELECT pg_read_file('recipe.start', 0, 40, true)").await.map_err(failed)?;
             last = start.trim().parse::<u64>().ok();
             if last.is_none() {
                 cluster.discard("what was kept could not be started".to_owned());
@@ -225,7 +233,7 @@ async fn bring(
     let listed = listed.unwrap_or_else(|error| Err(std::io::Error::other(error)));
     // Held until the nodes have all of it.
     let (addition, _held) = listed.map_err(|error| unkept(&error))?;
-    engine.load_added(step, &site.made.nodes, (image, name), addition).await.map(drop)
+    engine.load_added(step, &site.made.nodes, (image, name), addition).await
 }
 
 /// Makes data in a container of the server's image.

@@ -71,15 +71,22 @@ impl Kubernetes {
         let reached = self.put_up(step, &site, manifest, &base.image, ways).await?;
         let host = reached.endpoints[0].clone();
         let config = config(&host, &request, &password);
+        // Not the database itself: what is kept takes its place only while nobody
+        // is connected to it, and a connection takes a while to go.
+        let mut first = config.clone();
+        if base.keeps() {
+            first.dbname("postgres");
+        }
         let mut deployment = Deployment {
             name: request.name.clone(),
-            probe: Probe::Postgres(Box::new(config.clone())),
+            probe: Probe::Postgres(Box::new(first)),
             forward: reached.process,
             provenance: None,
             adopted: false,
             site: site.clone(),
         };
         deployment.ready(step, request.timeout).await?;
+        deployment.probe = Probe::Postgres(Box::new(config.clone()));
         deployment.provenance = self.provenance(step, base, &request, &config).await?;
         Ok(Postgres(Arc::new(PostgresParts {
             internal: Endpoint { host: format!("{}.{}.svc", request.name, site.space.namespace), port: PORT },

@@ -108,6 +108,9 @@ impl Provenance {
             let made = workshop.make(self, &[], &[]).await?.unwrap_or_default();
             self.put(&cluster.key, Some(self.database.clone()), (made, &[]), &data).await?;
             is_new = true;
+        } else if let (Some(copied), Some(_)) = (&cluster.copied, &cluster.extensions) {
+            // Nowhere is it kept without its templates.
+            found.entry.clone_from(&copied.key);
         }
         if let Some(files) = found.calls.last().map(|call| &call.files)
             && let Some(end) = files.last()

@@ -47,7 +47,7 @@ pub(in crate::targets) struct Cluster {
     /// Why nothing was, where that is known before the server's version.
     discarded: Option<String>,
     /// What identifies its extensions, where they are not of this machine.
-    extensions: Option<String>,
+    pub(super) extensions: Option<String>,
 }
 
 impl Cluster {
