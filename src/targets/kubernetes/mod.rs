@@ -152,7 +152,7 @@ impl Target for Kubernetes {
         request: PostgresRequest,
     ) -> Result<Postgres, Failure> {
         let (site, name) = (self.site_of(cluster).await?, request.name.clone());
-        self.deploy(cluster, &name, self.start_postgres(step, site, request)).await
+        self.deploy(cluster, &name, Box::pin(self.start_postgres(step, site, request))).await
     }
 
     async fn deploy_redis(

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::future::try_join_all;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
-use kube::api::{DeleteParams, ListParams};
+use kube::api::{DeleteParams, ListParams, ObjectMeta};
 use kube::core::DynamicObject;
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, ResourceExt};
@@ -39,7 +39,7 @@ impl Kubernetes {
         let identity = |object: &DynamicObject| {
             let mut bare = DynamicObject {
                 types: object.types.clone(),
-                metadata: Default::default(),
+                metadata: ObjectMeta::default(),
                 data: serde_json::Value::Null,
             };
             bare.metadata.name.clone_from(&object.metadata.name);

@@ -291,12 +291,11 @@ impl Provenance {
             None => Session::open(config, "postgres").await?,
         };
         if state.calls.is_empty() {
-            let extensions = match &self.cluster.extensions {
-                Some(known) => known.clone(),
-                None => {
-                    let folders = session.value(FOLDERS).await?;
-                    key::of_folders(&folders.lines().map(str::to_owned).collect::<Vec<_>>())
-                }
+            let extensions = if let Some(known) = &self.cluster.extensions {
+                known.clone()
+            } else {
+                let folders = session.value(FOLDERS).await?;
+                key::of_folders(&folders.lines().map(str::to_owned).collect::<Vec<_>>())
             };
             state.surroundings = key::of_surroundings(extensions);
             state.head = key::digest(&self.cluster.key, &state.surroundings);
