@@ -11,6 +11,7 @@ pub mod engine;
 pub mod handles;
 pub mod http;
 pub mod kept;
+mod known;
 pub mod kubernetes;
 pub mod local;
 pub mod migrations;
@@ -30,6 +31,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use handles::{Cluster, Endpoint, Executed, Image, Postgres, Redis, Service, Workload};
+pub use known::Known;
 pub use requests::{ClusterRequest, ImageRequest, PostgresRequest, RedisRequest, ServiceRequest, Template};
 pub use session::Session;
 

@@ -17,9 +17,11 @@ mod deploy;
 pub mod diagnostics;
 mod forward;
 mod kind;
+mod patch;
 mod place;
 mod pod;
 mod postgres;
+mod preview;
 mod provider;
 mod reach;
 pub mod ready;
@@ -39,7 +41,9 @@ use futures::future::join_all;
 
 pub use cleanup::clean_up;
 pub use forward::{SUBCOMMAND as FORWARD_SUBCOMMAND, run_forward};
+pub use preview::{Preview, Variables, preview};
 pub use space::Space;
+pub use template::SHIPPED;
 
 use self::database::Database;
 use self::kind::own_name;
