@@ -21,7 +21,7 @@ const HOMES: &[(&str, &str)] = &[
     ("rhai::", "src/script src/primitives src/commands/session.rs src/lib.rs"),
     (
         "tokio_postgres::",
-        "src/migrate src/targets src/primitives/database.rs src/primitives/migrating.rs src/primitives/reset.rs",
+        "src/migrate src/targets src/primitives/database.rs src/primitives/migrating.rs src/primitives/reset.rs src/fault.rs",
     ),
     ("clap::", "src/cli.rs src/cli src/commands/mod.rs src/commands/shell.rs"),
     ("miette::", "src/script/diagnostic.rs src/script/render.rs"),
@@ -87,6 +87,18 @@ fn outside_crates_stay_at_home() {
             assert!(at_home || !text.contains(&format!(" {name}")), "{} uses {name}", path.display());
         }
     }
+}
+
+#[test]
+fn faults_are_made_at_few_seams() {
+    let mut files = 0;
+    for (path, text) in sources("src") {
+        let seams = text.lines().filter(|line| line.contains("fault::") && !line.contains("use crate::"));
+        let seams = seams.count();
+        assert!(path.starts_with("src/fault.rs") || seams <= 3, "{} has many seams", path.display());
+        files += usize::from(seams > 0);
+    }
+    assert!((8..=20).contains(&files), "{files} files have seams");
 }
 
 #[test]

@@ -148,7 +148,7 @@ fn no_log(spec: &Spawn, error: &io::Error) -> Failure {
     Failure::NoLog { name: spec.name.clone(), log: spec.log.clone(), reason: error.to_string() }
 }
 
-fn not_started(spec: &Spawn, error: &io::Error) -> Failure {
+pub(super) fn not_started(spec: &Spawn, error: &io::Error) -> Failure {
     let (name, program) = (spec.name.clone(), spec.program.clone());
     let is_path = program.components().nth(1).is_some();
     match error.kind() {

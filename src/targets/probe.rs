@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_postgres::NoTls;
 
 use super::Endpoint;
+use crate::fault::{self, Seam};
 use crate::run::duration::show;
 use crate::run::{Failure, Kind};
 
@@ -58,6 +59,7 @@ where
 
 /// Asks PostgreSQL for a row.
 pub(super) async fn select_one(config: &tokio_postgres::Config) -> Result<(), String> {
+    fault::at(Seam::Sql).await.map_err(|error| error.to_string())?;
     let (client, connection) = config.connect(NoTls).await.map_err(|error| chain(&error))?;
     let connection = tokio::spawn(connection);
     let answer = client.simple_query("SELECT 1").await;
@@ -85,6 +87,7 @@ pub(super) fn redis_client(endpoint: &Endpoint, password: &str) -> Result<redis:
 
 /// Asks Redis for an answer.
 pub(super) async fn ping(client: &redis::Client) -> Result<(), String> {
+    fault::at(Seam::Redis).await.map_err(|error| error.to_string())?;
     let mut connection =
         client.get_multiplexed_async_connection().await.map_err(|error| error.to_string())?;
     redis::cmd("PING").exec_async(&mut connection).await.map_err(|error| error.to_string())

@@ -7,6 +7,8 @@
 
 use tokio_postgres::{Client, Config, Error, NoTls, SimpleQueryMessage};
 
+use crate::fault;
+
 /// A connection that ends when it is dropped.
 pub(in crate::targets::local) struct Session {
     pub client: Client,
@@ -28,6 +30,7 @@ impl Session {
 
     /// The first value of what the last statement of `sql` returns, as text.
     pub async fn value(&self, sql: &str) -> Result<String, Error> {
+        fault::sql(&self.client).await;
         let messages = self.client.simple_query(sql).await?;
         let rows = messages.iter().rev().filter_map(|message| match message {
             SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
@@ -55,6 +58,7 @@ impl Session {
     }
 
     pub async fn run(&self, sql: &str) -> Result<(), Error> {
+        fault::sql(&self.client).await;
         self.client.batch_execute(sql).await
     }
 }

@@ -1,0 +1,8 @@
+//! What becomes of a run when what it uses fails, hangs, is slow, or when
+//! recipe dies just there.
+
+mod cases;
+mod drive;
+#[path = "../harness/mod.rs"]
+mod harness;
+mod table;
