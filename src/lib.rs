@@ -29,6 +29,7 @@ pub mod script;
 pub mod settings;
 pub mod supervise;
 pub mod targets;
+mod tell;
 
 pub use commands::main;
 pub use rhai::{Dynamic, Map};

@@ -90,6 +90,18 @@ fn outside_crates_stay_at_home() {
 }
 
 #[test]
+fn what_the_compiler_cannot_check_is_in_one_place() {
+    for (path, text) in ["src", "examples", "benches", "tests"].into_iter().flat_map(sources) {
+        let is_home = path.ends_with("src/supervise/unchecked.rs") || path.ends_with("tests/tidy.rs");
+        assert!(is_home || !text.contains("unsafe "), "{} does what nobody checks", path.display());
+    }
+    let home = std::fs::read_to_string(root().join("src/supervise/unchecked.rs")).unwrap();
+    let reasons = home.matches("// SAFETY: ").count();
+    assert_eq!(home.matches("unsafe {").count(), reasons, "each has its reason");
+    assert!(home.lines().count() < 100);
+}
+
+#[test]
 fn faults_are_made_at_few_seams() {
     let mut files = 0;
     for (path, text) in sources("src") {

@@ -2,6 +2,7 @@
 //! recipe dies just there.
 
 mod cases;
+mod deadlines;
 mod drive;
 #[path = "../harness/mod.rs"]
 mod harness;

@@ -21,6 +21,8 @@ mod dockerfile;
 mod elf;
 mod export;
 mod failure;
+#[cfg(test)]
+mod fuzz_tests;
 mod ignore;
 mod layers;
 mod layout;
