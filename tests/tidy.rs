@@ -38,7 +38,7 @@ const HOMES: &[(&str, &str)] = &[
     ("regex::", "src/targets/engine"),
     ("kube::", "src/targets/kubernetes"),
     ("k8s_openapi::", "src/targets/kubernetes"),
-    ("minijinja::", "src/targets/kubernetes/template.rs"),
+    ("minijinja::", "src/targets/kubernetes/template.rs src/targets/kubernetes/preview.rs"),
     ("clap_complete::", "src/cli.rs src/commands/shell.rs"),
     ("clap_mangen::", "src/commands/shell.rs"),
 ];

@@ -211,7 +211,7 @@ impl Session<'_> {
             (_, true) => Verbosity::Verbose,
             _ => Verbosity::Normal,
         };
-        reporters.push(progress(ProgressMode::detect(), verbosity));
+        reporters.push(progress(ProgressMode::detect(), verbosity, model));
         Ok(reporters)
     }
 

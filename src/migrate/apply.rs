@@ -150,8 +150,10 @@ async fn lock(
 }
 
 async fn try_lock(client: &Client, key: i64) -> Result<bool, ApplyError> {
-    let row = client.query_one("SELECT pg_try_advisory_lock($1)", &[&key]).await;
-    Ok(row.map_err(while_doing("take the lock on migrations"))?.get(0))
+    // In one message, unlike a statement with a parameter.
+    let answer = client.simple_query(&format!("SELECT pg_try_advisory_lock({key})")).await;
+    let rows = answer.map_err(while_doing("take the lock on migrations"))?;
+    Ok(rows.iter().any(|row| matches!(row, SimpleQueryMessage::Row(row) if row.get(0) == Some("t"))))
 }
 
 async fn apply_locked(

@@ -128,15 +128,20 @@ pub(super) fn deployable_name(args: &Arguments) -> Result<String, Failure> {
         .hint("use up to 63 small letters, digits and dashes, such as \"audit-store\""))
 }
 
-/// The options `manifest` and `vars`.
-pub(super) fn manifest(call: &Call, args: &Arguments) -> Result<Option<Template>, Failure> {
-    match args.string("manifest") {
-        Some(name) => Ok(Some(template(call, args, name))),
-        None if args.get("vars").is_some() => {
-            Err(Failure::new(Kind::Usage, "option `vars` is for a `manifest`, which is not given"))
-        }
-        None => Ok(None),
+/// The options `manifest` and `vars`, or else what `recipe.toml` changes in the
+/// manifest that recipe calls `shipped`.
+pub(super) fn manifest(call: &Call, args: &Arguments, shipped: &str) -> Result<Option<Template>, Failure> {
+    if let Some(name) = args.string("manifest") {
+        return Ok(Some(template(call, args, name)));
     }
+    if let Some(patch) = call.host().sources.patch_of(shipped) {
+        let name = patch.display().to_string();
+        return Ok(Some(Template { is_patch: true, ..template(call, args, name) }));
+    }
+    if args.get("vars").is_some() {
+        return Err(Failure::new(Kind::Usage, "option `vars` is for a `manifest`, which is not given"));
+    }
+    Ok(None)
 }
 
 /// The manifest that the recipe calls `name`, with the option `vars`.
@@ -145,7 +150,7 @@ pub(super) fn template(call: &Call, args: &Arguments, name: String) -> Template 
         Some(serde_json::Value::Object(vars)) => vars,
         _ => serde_json::Map::new(),
     };
-    Template { path: call.host().environment.path(&name), name, vars }
+    Template { path: call.host().environment.path(&name), name, vars, is_patch: false }
 }
 
 async fn deploy_postgres(call: Call, args: Arguments) -> Done {
@@ -157,7 +162,7 @@ async fn deploy_postgres(call: Call, args: Arguments) -> Done {
         password: args.string("password"),
         settings: args.string_map("settings"),
         storage: args.string("storage"),
-        manifest: manifest(&call, &args)?,
+        manifest: manifest(&call, &args, "manifests/postgres.yaml")?,
         host_port: args.port("host_port"),
         timeout: args.duration("timeout").unwrap_or_default(),
     };
@@ -173,7 +178,7 @@ async fn deploy_redis(call: Call, args: Arguments) -> Done {
         image: args.text("image"),
         password: args.string("password"),
         settings: args.string_map("settings"),
-        manifest: manifest(&call, &args)?,
+        manifest: manifest(&call, &args, "manifests/redis.yaml")?,
         host_port: args.port("host_port"),
         timeout: args.duration("timeout").unwrap_or_default(),
     };

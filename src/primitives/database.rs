@@ -5,7 +5,7 @@ use redis::Value;
 use rhai::{Array, Dynamic, Map};
 use tokio_postgres::error::{ErrorPosition, SqlState};
 use tokio_postgres::types::{Kind as SqlKind, Type as SqlType};
-use tokio_postgres::{Client, Column, NoTls, SimpleQueryMessage, Statement};
+use tokio_postgres::{Column, SimpleQueryMessage, Statement};
 
 use super::Done;
 use crate::fault::{self, Seam};
@@ -13,7 +13,7 @@ use crate::run::failure::word_length;
 use crate::run::{Excerpt, Failure, Kind};
 use crate::script::json::{from_json, to_json};
 use crate::script::{Arguments, Call, Family, Param, Primitive, Run, Type};
-use crate::targets::{Postgres, Redis};
+use crate::targets::{Postgres, Redis, Session};
 
 pub(super) const TABLE: &[Primitive] = &[
     Primitive {
@@ -52,21 +52,12 @@ print(redis_command(redis, ["LLEN", "queue"]));"#,
     },
 ];
 
-/// A connection that ends when it is dropped.
-pub(super) struct Session {
-    pub client: Client,
-    connection: tokio::task::JoinHandle<Result<(), tokio_postgres::Error>>,
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.connection.abort();
-    }
-}
-
 /// Connects to the database.
 pub(super) async fn connect(postgres: &Postgres) -> Result<Session, Failure> {
-    connect_to(postgres, &postgres.0.database).await
+    match postgres.0.workload.session() {
+        Some(session) => Ok(session),
+        None => connect_to(postgres, &postgres.0.database).await,
+    }
 }
 
 /// Connects to another database of the server.
@@ -77,9 +68,7 @@ pub(super) async fn connect_to(postgres: &Postgres, database: &str) -> Result<Se
             .hint(format!("`recipe logs RUN {name}` shows its log"))
     };
     fault::at(Seam::Sql).await.map_err(|error| silent().cause(error))?;
-    let connected = postgres.config().dbname(database).connect(NoTls).await;
-    let (client, connection) = connected.map_err(|error| silent().cause(error))?;
-    Ok(Session { client, connection: tokio::spawn(connection) })
+    Session::open(&postgres.config(), database).await.map_err(|error| silent().cause(error))
 }
 
 async fn sql(_call: Call, args: Arguments) -> Done {

@@ -10,11 +10,11 @@ use rhai::Dynamic;
 use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
 use super::Done;
-use super::database::{Session, connect, connect_to};
+use super::database::{connect, connect_to};
 use crate::fault;
 use crate::run::{Failure, Kind};
 use crate::script::{Arguments, Call, Family, Param, Primitive, Run, Type};
-use crate::targets::Postgres;
+use crate::targets::{Postgres, Session};
 
 /// The copy to go back to.
 const COPY: &str = "recipe_copy";

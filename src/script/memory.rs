@@ -68,10 +68,12 @@ impl Memory {
         let aside = path(folder).with_extension("new");
         let mut options = std::fs::OpenOptions::new();
         let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+        let mut lines = Vec::new();
         for each in remembered {
-            serde_json::to_writer(&mut file, each)?;
-            file.write_all(b"\n")?;
+            serde_json::to_writer(&mut lines, each)?;
+            lines.push(b'\n');
         }
+        file.write_all(&lines)?;
         std::fs::rename(aside, path(folder))
     }
 

@@ -6,10 +6,12 @@
 pub mod caches;
 mod cargo;
 mod deployed;
+mod digest;
 pub mod engine;
 pub mod handles;
 pub mod http;
 pub mod kept;
+mod known;
 pub mod kubernetes;
 pub mod local;
 pub mod migrations;
@@ -19,6 +21,7 @@ mod process;
 mod program;
 mod redis_conf;
 mod requests;
+mod session;
 mod variables;
 
 use std::path::PathBuf;
@@ -27,7 +30,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use handles::{Cluster, Endpoint, Executed, Image, Postgres, Redis, Service, Workload};
+pub use known::Known;
 pub use requests::{ClusterRequest, ImageRequest, PostgresRequest, RedisRequest, ServiceRequest, Template};
+pub use session::Session;
 
 use self::handles::escape;
 use crate::run::child::Children;

@@ -6,9 +6,8 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_postgres::NoTls;
 
-use super::Endpoint;
+use super::{Endpoint, Session};
 use crate::fault::{self, Seam};
 use crate::run::duration::show;
 use crate::run::{Failure, Kind};
@@ -57,14 +56,12 @@ where
     })
 }
 
-/// Asks PostgreSQL for a row.
-pub(super) async fn select_one(config: &tokio_postgres::Config) -> Result<(), String> {
+/// Asks PostgreSQL for a row, by a connection that is then spare.
+pub(super) async fn select_one(config: &tokio_postgres::Config) -> Result<Session, String> {
     fault::at(Seam::Sql).await.map_err(|error| error.to_string())?;
-    let (client, connection) = config.connect(NoTls).await.map_err(|error| chain(&error))?;
-    let connection = tokio::spawn(connection);
-    let answer = client.simple_query("SELECT 1").await;
-    connection.abort();
-    answer.map(drop).map_err(|error| chain(&error))
+    let session = Session::connect(config).await.map_err(|error| chain(&error))?;
+    let answer = session.client.simple_query("SELECT 1").await;
+    answer.map(|_| session).map_err(|error| chain(&error))
 }
 
 /// An error with its cause, in a line.

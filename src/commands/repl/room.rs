@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::attach;
 use super::helper::Helper;
 use super::input::{Heard, Input};
 use super::run::{Place, Run};
@@ -113,8 +114,13 @@ impl<'a> Room<'a> {
             _ if text.is_empty() => Ok(Stay::Here),
             Some(command) => self.command(command.trim()).await,
             // As a call it stands where the recipe would go on.
-            None if self.run.attached && text.trim_end_matches(';') == "resume()" => {
-                self.resume().await.map(|()| Stay::Here)
+            None if self.run.attached && attach::resumes(text) => {
+                self.resume().await?;
+                if let Some(name) = attach::resumes_into(text) {
+                    let outputs = self.run.stage.host.environment.outputs_value();
+                    self.script().bind(name, outputs);
+                }
+                Ok(Stay::Here)
             }
             None => self.enter(text.to_owned(), None).await.map(|()| Stay::Here),
         }

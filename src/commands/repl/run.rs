@@ -140,6 +140,6 @@ fn dispatcher(model: &SharedModel, record: Option<Record>) -> Dispatcher {
     let _ = model.take();
     let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(model.clone())];
     reporters.extend(record.map(|record| Box::new(record) as Box<dyn Reporter>));
-    reporters.push(progress(ProgressMode::detect(), Verbosity::Normal));
+    reporters.push(progress(ProgressMode::detect(), Verbosity::Normal, model));
     Dispatcher::start(Instant::now(), Secrets::default(), reporters)
 }

@@ -16,8 +16,10 @@ mod deploy;
 pub mod diagnostics;
 mod forward;
 mod kind;
+mod patch;
 mod pod;
 mod postgres;
+mod preview;
 mod provider;
 mod reach;
 pub mod ready;
@@ -36,7 +38,9 @@ use futures::future::join_all;
 
 pub use cleanup::clean_up;
 pub use forward::{SUBCOMMAND as FORWARD_SUBCOMMAND, run_forward};
+pub use preview::{Preview, Variables, preview};
 pub use space::Space;
+pub use template::SHIPPED;
 
 use self::diagnostics::Follower;
 use self::kind::own_name;

@@ -89,7 +89,7 @@ impl Deployment {
         match &self.probe {
             Probe::Postgres(config) => {
                 let probe = || probe::select_one(config);
-                probe::answer(name, "PostgreSQL to answer SELECT 1", timeout, probe).await
+                probe::answer(name, "PostgreSQL to answer SELECT 1", timeout, probe).await.map(drop)
             }
             Probe::Redis(client) => {
                 probe::answer(name, "Redis to answer PING", timeout, || probe::ping(client)).await

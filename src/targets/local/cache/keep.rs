@@ -16,11 +16,12 @@ use super::key::MigratedFile;
 use super::provenance::{Called, Provenance};
 use super::recollection::{Migrated, Recollection};
 use super::store::{Entry, Found, Template};
-use super::swap::{Session, quoted};
+use super::swap::quoted;
 use super::tree::Size;
 use crate::run::child::{Children, Command};
 use crate::run::{Failure, Kind};
 use crate::supervise::User;
+use crate::targets::Session;
 
 /// Databases with migrations that an entry holds, at most: each costs time
 /// whenever the entry is copied.

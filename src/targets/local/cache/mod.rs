@@ -38,6 +38,7 @@
 //! Migrations may ask what day it is, so their key holds the day. Their effects
 //! outside PostgreSQL, say by `COPY .. TO PROGRAM`, do not happen again.
 
+mod held;
 mod keep;
 mod key;
 mod provenance;
@@ -54,7 +55,7 @@ pub use verify::{Reader, Verdict, verify};
 
 pub(super) use keep::Keeper;
 pub(super) use provenance::{Cluster, Provenance};
-pub(super) use swap::{Session, quoted};
+pub(super) use swap::quoted;
 
 use std::path::Path;
 
@@ -62,5 +63,5 @@ use crate::supervise::User;
 
 /// Copies a data directory of which no server runs.
 pub(super) fn copy(data: &Path, to: &Path, owner: Option<User>) -> std::io::Result<()> {
-    tree::Tree::list(data, &[])?.copy(to, owner)
+    tree::Tree::list(data, &[])?.copy(to, owner).map(drop)
 }

@@ -9,16 +9,19 @@ use jiff::Timestamp;
 use tokio::sync::Mutex;
 use tokio_postgres::Config;
 
+use super::held::Held;
 use super::key::{self, MigratedFile, Part};
 use super::recollection::{Migrated, Recollection, step};
-use super::store::{Entry, Found, Held, Store, Template};
-use super::swap::{Session, Swapped, swap};
+use super::store::{Entry, Found, Store, Template};
+use super::swap::{Swapped, swap};
 use crate::run::Failure;
 use crate::supervise::User;
 use crate::targets::PostgresRequest;
+use crate::targets::Session;
 use crate::targets::caches::{Caches, at};
 use crate::targets::local::servers::PostgresPrograms;
 use crate::targets::migrations::{Migrations, Recalled};
+use crate::targets::session::Spare;
 
 /// Where PostgreSQL's extensions are.
 const FOLDERS: &str = "SELECT string_agg(setting || CASE name WHEN 'SHAREDIR' THEN '/extension' ELSE '' END, E'\\n') \
@@ -35,13 +38,17 @@ pub(in crate::targets::local) struct Cluster {
     pub(super) recollection: Option<Recollection>,
     /// What was copied.
     pub copied: Option<Entry>,
+    /// What of it is still being copied. A server can start meanwhile, and nobody
+    /// may connect to it until all is there.
+    rest: Option<tokio::task::JoinHandle<std::io::Result<()>>>,
     /// Why nothing was, where that is known before the server's version.
     discarded: Option<String>,
 }
 
 impl Cluster {
-    /// Looks for it, and copies the best there is of it to `data` for `owner`.
-    /// None where nothing can be kept.
+    /// Looks for it, and copies the best there is of it to `data` for `owner`, as
+    /// far as a server needs it to start. `discarded` says why what was found
+    /// before was of no use. None where nothing can be kept.
     pub fn find(
         caches: &Caches,
         programs: &PostgresPrograms,
@@ -49,22 +56,20 @@ impl Cluster {
         initdb: &[&str],
         settings: &BTreeMap<String, String>,
         (data, owner): (&Path, Option<User>),
+        discarded: Option<String>,
     ) -> Option<Self> {
         let store = Store::open(caches.limit)?;
         let parts = key::of_cluster(programs, user, database, initdb, settings);
         let step = store.step(&step(caches, name));
         let recollection = Recollection::read(&step);
         let key = key::digest("", &parts);
-        let mut cluster = Self { store, step, parts, key, recollection, copied: None, discarded: None };
+        let mut cluster = Self { store, step, parts, key, recollection, copied: None, rest: None, discarded };
         let last = cluster.recollection.as_ref().filter(|last| last.parts == cluster.parts);
         let candidates = [last.map(|last| last.entry.clone()), Some(cluster.key.clone())];
         for candidate in candidates.into_iter().flatten() {
             match cluster.store.find(&candidate) {
                 Found::Held(held) => match cluster.copy(*held, data, owner) {
-                    Ok(entry) => {
-                        cluster.copied = Some(entry);
-                        break;
-                    }
+                    Ok(()) => break,
                     Err(why) => cluster.discarded = Some(why),
                 },
                 Found::Discarded(why) => cluster.discarded = Some(why),
@@ -76,16 +81,34 @@ impl Cluster {
 
     /// The parts must be the same in full: a digest is only as good as what it
     /// was made from.
-    fn copy(&self, held: Held, data: &Path, owner: Option<User>) -> Result<Entry, String> {
+    fn copy(&mut self, held: Held, data: &Path, owner: Option<User>) -> Result<(), String> {
         if held.entry.parts != self.parts {
             return Err("what was kept of it is something else".to_owned());
         }
-        held.copy(data, owner).map_err(|error| {
+        let first = held.copy_to_start(data, owner).map_err(|error| {
             // Nothing may be left of a copy that is not whole.
             let _ = std::fs::remove_dir_all(data);
-            format!("what was kept of it could not be copied: {error}")
+            not_copied(&error)
         })?;
-        Ok(held.entry)
+        let (entry, data) = (held.entry.clone(), data.to_owned());
+        let rest = tokio::task::spawn_blocking(move || held.copy_databases(first, &data, owner));
+        (self.copied, self.rest) = (Some(entry), Some(rest));
+        Ok(())
+    }
+
+    /// Waits until all that [`Self::find`] has found is copied. The reason where
+    /// it cannot be: then it is not kept any more, and must not be used.
+    pub async fn complete(&mut self) -> Result<(), String> {
+        let Some(rest) = self.rest.take() else { return Ok(()) };
+        let copied = rest.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        copied.map_err(|error| {
+            if let Some(entry) = self.copied.take()
+                && error.kind() != std::io::ErrorKind::StorageFull
+            {
+                self.store.remove(&entry.key);
+            }
+            not_copied(&error)
+        })
     }
 
     /// Whether something was copied, and why, the server being of this version.
@@ -96,6 +119,13 @@ impl Cluster {
             (None, None, Some(last)) => (false, last.why_another_cluster(version, &self.parts)),
             (None, None, None) => (false, "nothing cached yet".to_owned()),
         }
+    }
+}
+
+fn not_copied(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::InvalidData => error.to_string(),
+        _ => format!("what was kept of it could not be copied: {error}"),
     }
 }
 
@@ -111,6 +141,8 @@ pub(in crate::targets::local) struct Provenance {
     /// The password inside what is kept.
     pub(super) password: String,
     pub(super) arguments: Vec<String>,
+    /// To the database `postgres`.
+    spare: Spare,
     pub(super) state: Mutex<State>,
 }
 
@@ -167,8 +199,15 @@ impl Provenance {
             aside,
             password,
             arguments,
+            spare: Spare::default(),
             state: Mutex::new(state),
         }
+    }
+
+    /// Takes a connection to the database `postgres`, for the migrations that
+    /// are likely to follow.
+    pub fn give(&self, session: Session) {
+        self.spare.put(session);
     }
 
     /// The server's name.
@@ -201,7 +240,10 @@ impl Provenance {
         if self.database == "postgres" {
             return Ok((0, "migrations of the database `postgres` are not kept".to_owned()));
         }
-        let session = Session::open(config, "postgres").await?;
+        let session = match self.spare.take() {
+            Some(session) => session,
+            None => Session::open(config, "postgres").await?,
+        };
         if state.calls.is_empty() {
             let folders = session.value(FOLDERS).await?;
             let folders: Vec<_> = folders.lines().map(str::to_owned).collect();
