@@ -8,6 +8,7 @@ use crate::exit;
 use crate::primitives::TABLE;
 use crate::run::Failure;
 use crate::script::{Diagnostic, Program};
+use crate::tell::tell;
 
 pub(super) fn check(args: &CheckArgs) -> Done {
     let found: Vec<_> =
@@ -16,7 +17,7 @@ pub(super) fn check(args: &CheckArgs) -> Done {
         CheckFormat::Text => {
             for (recipe, problems) in &found {
                 problems.iter().for_each(terminal::show);
-                anstream::eprintln!("{}: {}", recipe.display(), count(problems));
+                tell!("{}: {}", recipe.display(), count(problems));
             }
         }
         CheckFormat::Json => {

@@ -10,6 +10,7 @@ use crate::run::event::{EventKind, Level};
 use crate::run::folder::{Facts, Identity, State, state_directory};
 use crate::run::{Failure, Kind, RunFolder};
 use crate::script::Memory;
+use crate::tell::tell;
 
 /// What a run with `--reuse` has found.
 pub(super) struct Reuse {
@@ -64,9 +65,7 @@ fn lock(identity: &Identity) -> Result<File, Failure> {
     };
     let file = open(&path).map_err(failed)?;
     if file.try_lock().is_err() {
-        anstream::eprintln!(
-            "another run with --reuse is at work on this environment; waiting until it is done"
-        );
+        tell!("another run with --reuse is at work on this environment; waiting until it is done");
         file.lock().map_err(failed)?;
     }
     Ok(file)

@@ -16,6 +16,7 @@ use super::{
     plan::{Migration, Plan},
     script::Message,
 };
+use crate::fault;
 
 /// Undoes what a migration may have set in the session, so that each file meets the same one,
 /// whether it runs right after the others or in a later run.
@@ -205,6 +206,7 @@ async fn send(client: &Client, migration: &Migration, message: &Message<'_>) -> 
 
 /// Runs the statements of `sql`; an error comes with the number of statements before it.
 async fn execute(client: &Client, sql: &str) -> Result<(), (usize, tokio_postgres::Error)> {
+    fault::sql(client).await;
     let mut completed = 0;
     let mut replies = pin!(client.simple_query_raw(sql).await.map_err(|error| (0, error))?);
     loop {

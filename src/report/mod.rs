@@ -18,6 +18,8 @@ mod bench;
 mod bench_text;
 mod critical_path;
 mod frame;
+#[cfg(test)]
+mod fuzz_tests;
 mod github;
 mod history;
 mod html;

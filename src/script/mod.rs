@@ -18,6 +18,8 @@ pub mod entry;
 mod environment;
 mod explain;
 mod failure;
+#[cfg(test)]
+mod fuzz_tests;
 pub mod host;
 pub mod interactive;
 pub mod json;

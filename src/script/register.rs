@@ -11,6 +11,7 @@ use super::arguments::{Arguments, Misfit};
 use super::branch::Branch;
 use super::call::{Call, bug};
 use super::primitive::{Primitive, Run};
+use crate::fault;
 
 /// Values that are different each time, or given from outside: a run that is
 /// resumed has them as they were.
@@ -84,6 +85,7 @@ fn invoke(
     if is_planned {
         return call.plan(primitive, &arguments);
     }
+    let _faults = fault::during(primitive.name);
     match primitive.run {
         Run::Step(run) => call.step(primitive, arguments, run),
         Run::Value(run) if REMEMBERED.contains(&primitive.name) => {

@@ -67,9 +67,15 @@ impl Belongings {
         detail: impl Into<String>,
         removal: &impl serde::Serialize,
     ) -> Result<(), Failure> {
-        self.journal
-            .creating_with(kind, name, detail, removal)
-            .map_err(|error| Failure::new(Kind::Io, "the run's journal cannot be written").cause(error))
+        self.journal.creating_with(kind, name, detail, removal).map_err(|error| self.no_journal(error))
+    }
+
+    /// Nothing is made that nobody could find again.
+    fn no_journal(&self, error: std::io::Error) -> Failure {
+        let what = format!("the run's journal cannot be written in {}", self.folder.path.display());
+        Failure::new(Kind::Io, what)
+            .hint("make room there, or set RECIPE_STATE_DIR to another directory")
+            .cause(error)
     }
 
     /// A password nobody has seen, and that nothing will show.

@@ -15,6 +15,7 @@ use crate::run::folder::State;
 use crate::run::{Failure, Kind};
 use crate::script::interactive::Refused;
 use crate::script::{Memory, Program};
+use crate::tell::tell;
 
 impl Room<'_> {
     /// Binds the variables of the run's script; what it deployed and did not
@@ -46,12 +47,9 @@ impl Room<'_> {
             }
         }
         let (id, state) = (&folder.id, self.run.stage.facts.state.name());
-        anstream::eprintln!("  {id} is {state}; handles: {}", bound.join(", "));
+        tell!("  {id} is {state}; handles: {}", bound.join(", "));
         if self.run.stage.facts.state == State::Kept {
-            anstream::eprintln!(
-                "  `resume()` or `:resume` goes on with {} where it failed",
-                self.run.stage.facts.recipe
-            );
+            tell!("  `resume()` or `:resume` goes on with {} where it failed", self.run.stage.facts.recipe);
         }
     }
 
@@ -92,7 +90,7 @@ impl Room<'_> {
                 let left = time_left(&self.run.stage.facts);
                 self.run.stage.leave_up(State::Up, left).await?;
                 let id = &folder.id;
-                anstream::eprintln!("  {recipe} is done; {id} is up:  eval \"$(recipe env {id})\"");
+                tell!("  {recipe} is done; {id} is up:  eval \"$(recipe env {id})\"");
                 Ok(())
             }
             Ok(Err(error)) => Err(Box::new(host.diagnose(&error))),

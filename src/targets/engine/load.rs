@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 
 use futures::future::{join_all, try_join_all};
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryFutureExt, TryStreamExt};
 use hyper::body::Bytes;
 use tokio::sync::mpsc;
 
@@ -194,7 +194,8 @@ impl Engine {
     ) {
         let ids: Vec<_> = ids.iter().map(String::as_str).collect();
         while let Some(chunks) = asked.recv().await {
-            let mut export = self.0.docker.export_images(&ids).map_err(io::Error::other).boxed();
+            let export = async { Ok(self.worked().await?.export_images(&ids)) }.try_flatten_stream();
+            let mut export = export.map_err(io::Error::other).boxed();
             while let Some(chunk) = export.next().await {
                 if chunks.send(chunk).await.is_err() {
                     break;

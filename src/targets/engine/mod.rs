@@ -24,6 +24,8 @@ mod dockerfile;
 mod elf;
 mod export;
 mod failure;
+#[cfg(test)]
+mod fuzz_tests;
 mod ignore;
 mod layers;
 mod layout;
@@ -41,11 +43,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bollard::Docker;
+use bollard::errors::Error;
 use bollard::models::ImageInspect;
 use bollard::query_parameters::RemoveImageOptions;
 
 use self::failure::{engine_failure, is_absent};
 use self::program::ProgramImage;
+use crate::fault::{self, Seam};
 use crate::run::{Failure, Kind};
 
 pub use self::addition::Addition;
@@ -63,6 +67,8 @@ pub struct Engine(Arc<Inner>);
 
 struct Inner {
     docker: Docker,
+    /// The same, for questions that it answers at once or never.
+    asked: Docker,
     provider: Provider,
     /// For the CLIs `kind`, `docker` and `podman`.
     environment: BTreeMap<String, String>,
@@ -113,7 +119,7 @@ impl Engine {
     }
 
     async fn inspected(&self, reference: &str) -> Result<Option<ImageInspect>, Failure> {
-        match self.0.docker.inspect_image(reference).await {
+        match async { self.asked().await?.inspect_image(reference).await }.await {
             Ok(image) => Ok(Some(image)),
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(engine_failure(&format!("the image {reference} cannot be looked up"), error)),
@@ -125,13 +131,27 @@ impl Engine {
     /// # Errors
     /// When a container still uses it. That it is gone already is none.
     pub async fn remove_image(&self, reference: &str) -> Result<(), Failure> {
-        let removed = self.0.docker.remove_image(reference, None::<RemoveImageOptions>, None).await;
+        let options = None::<RemoveImageOptions>;
+        let removed = async { self.asked().await?.remove_image(reference, options, None).await }.await;
         match removed {
             Err(error) if !is_absent(&error) => {
                 Err(engine_failure(&format!("the image {reference} cannot be removed"), error))
             }
             _ => Ok(()),
         }
+    }
+
+    /// For what it answers at once.
+    async fn asked(&self) -> Result<&Docker, Error> {
+        fault::at(Seam::Docker).await?;
+        Ok(&self.0.asked)
+    }
+
+    /// For what it works on before it answers, so that only those who wait know
+    /// how long is too long.
+    async fn worked(&self) -> Result<&Docker, Error> {
+        fault::at(Seam::Docker).await?;
+        Ok(&self.0.docker)
     }
 
     fn remember(&self, id: &str, image: ProgramImage) {

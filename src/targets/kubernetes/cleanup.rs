@@ -4,6 +4,7 @@
 //! to remove it from another process, later.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Namespace;
@@ -20,6 +21,9 @@ use super::space::{Access, RUN_LABEL, api_failure};
 use crate::run::journal::{self, Open};
 use crate::run::{Failure, Kind, RunFolder};
 use crate::targets::engine::Engine;
+
+/// How long the removal of one thing may take.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// How to remove something.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -137,5 +141,12 @@ pub async fn clean_up(folder: &RunFolder) -> Result<(), Failure> {
             })?,
         );
     }
-    join_all(removals.iter().map(Removal::carry_out)).await.into_iter().collect()
+    let in_time = async |removal: &Removal| {
+        tokio::time::timeout(PATIENCE, removal.carry_out()).await.unwrap_or_else(|_| {
+            let what = format!("what `{}` has left does not go: nobody answers", folder.id);
+            Err(Failure::new(Kind::Timeout, what)
+                .hint("`recipe gc` tries it again, once its cluster or engine answers"))
+        })
+    };
+    join_all(removals.iter().map(in_time)).await.into_iter().collect()
 }

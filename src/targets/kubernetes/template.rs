@@ -115,6 +115,10 @@ pub(super) fn unrenderable(name: &str, text: &str, known: &[String], error: &min
     let line = error.line().unwrap_or(1);
     let span =
         error.range().map_or_else(|| (offset_of(text, line, 1), 1), |range| (range.start, range.len()));
+    // What lacks its end is found behind it.
+    let start = text.floor_char_boundary(span.0);
+    let end = text.ceil_char_boundary(start + span.1);
+    let span = (start, end - start);
     failure.excerpt = Some(Excerpt { file: name.to_owned(), text: text.into(), span, label: what });
     failure
 }
@@ -175,6 +179,10 @@ fn unreadable(name: &str, text: &str, error: &serde_norway::Error) -> Failure {
     }
     failure
 }
+
+#[cfg(test)]
+#[path = "template/fuzz_tests.rs"]
+mod fuzz_tests;
 
 #[cfg(test)]
 mod tests {

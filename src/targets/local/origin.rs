@@ -10,7 +10,7 @@ use super::servers::PostgresPrograms;
 use super::supervisor_failure;
 use crate::run::child::{Children, Command, Finished, describe};
 use crate::run::event::Stream;
-use crate::run::{Failure, Kind};
+use crate::run::{Failure, Kind, not_executed};
 use crate::supervise::User;
 
 /// How every cluster is made; what a run gives for itself is added.
@@ -166,10 +166,7 @@ pub(super) async fn initdb(
     };
     let initdb = children.run(&command, line).await;
     let removed = std::fs::remove_file(&password_file);
-    let initdb = initdb.map_err(|error| {
-        let what = format!("{} cannot be executed", programs.initdb.display());
-        Failure::new(Kind::TargetUnusable, what).cause(error)
-    })?;
+    let initdb = initdb.map_err(|error| not_executed(&programs.initdb.display().to_string(), error))?;
     removed.map_err(|error| Failure::new(Kind::Io, "the password file cannot be removed").cause(error))?;
     Ok(initdb)
 }

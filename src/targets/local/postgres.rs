@@ -10,6 +10,7 @@ use super::cache::{Keeper, Provenance, quoted};
 use super::origin::Origin;
 use super::servers::{PostgresPrograms, find_postgres, unprivileged};
 use super::{Local, ready};
+use crate::fault::{self, Seam};
 use crate::run::event::Level;
 use crate::run::{Failure, Kind, Step};
 use crate::supervise::{Signal, Spawn, StopPolicy, User};
@@ -149,8 +150,10 @@ impl Server<'_> {
         password: &str,
     ) -> Result<Session, Failure> {
         let config = self.maintenance(port, password);
-        let open =
-            || async { Session::open(&config, "postgres").await.map_err(|error| probe::chain(&error)) };
+        let open = || async {
+            fault::at(Seam::Sql).await.map_err(|error| error.to_string())?;
+            Session::open(&config, "postgres").await.map_err(|error| probe::chain(&error))
+        };
         ready::wait(process, self.step, ANSWERS, self.request.timeout, open).await
     }
 

@@ -19,6 +19,7 @@ use super::recollection::{Migrated, Recollection};
 use super::store::{Entry, Found, Template};
 use super::swap::{literal, quoted};
 use super::tree::Size;
+use super::workshop::Workshop;
 use crate::run::child::{Children, Command};
 use crate::run::{Failure, Kind};
 use crate::supervise::User;
@@ -42,22 +43,6 @@ pub(in crate::targets::local) struct Keeper<'a> {
     pub environment: std::collections::BTreeMap<String, String>,
     /// Where its files are while it runs.
     pub home: PathBuf,
-}
-
-/// Where clusters are made that are kept.
-#[async_trait]
-pub(in crate::targets) trait Workshop: Send + Sync {
-    /// Where its files are while it works.
-    fn home(&self) -> &Path;
-
-    /// Puts the cluster of `provenance` into the folder `data` of its home, with a
-    /// template of each end. None where migrations change more than their database.
-    async fn make(
-        &self,
-        provenance: &Provenance,
-        calls: &[Called],
-        ends: &[End],
-    ) -> Result<Option<Vec<Template>>, Failure>;
 }
 
 /// A state that is worth a template: after `count` files of call `call`.

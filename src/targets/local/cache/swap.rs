@@ -7,11 +7,13 @@
 
 use tokio_postgres::{Error, SimpleQueryMessage};
 
+use crate::fault;
 use crate::targets::Session;
 
 impl Session {
     /// The first value of what the last statement of `sql` returns, as text.
     pub(in crate::targets) async fn value(&self, sql: &str) -> Result<String, Error> {
+        fault::sql(&self.client).await;
         let messages = self.client.simple_query(sql).await?;
         let rows = messages.iter().rev().filter_map(|message| match message {
             SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
@@ -39,6 +41,7 @@ impl Session {
     }
 
     pub(in crate::targets) async fn run(&self, sql: &str) -> Result<(), Error> {
+        fault::sql(&self.client).await;
         self.client.batch_execute(sql).await
     }
 }
