@@ -116,8 +116,11 @@ fn it_ends_where_a_switch_decides() {
     });
     assert_eq!(places.collect::<Vec<_>>(), [("a", 4, 26), ("", 11, 1)], "{planned:#}");
     let found: Vec<_> = names(&planned["steps"]).iter().map(|name| name.trim().to_owned()).collect();
-    assert!(found.iter().any(|name| name == "sleep 3s"), "{found:#?}");
-    assert!(!found.iter().any(|name| name == "sleep 4s" || name.starts_with("deploy_redis")), "{found:#?}");
+    assert!(found.iter().any(|name| name == "sleep 3.00 s"), "{found:#?}");
+    assert!(
+        !found.iter().any(|name| name == "sleep 4.00 s" || name.starts_with("deploy_redis")),
+        "{found:#?}"
+    );
 }
 
 #[test]

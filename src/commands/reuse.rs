@@ -26,14 +26,8 @@ pub(super) struct Reuse {
 /// while another run with `--reuse` is at work on it.
 ///
 /// # Errors
-/// On targets whose environments cannot be changed part by part.
+/// When the runs of before cannot be read, or the lock cannot be taken.
 pub(super) fn find(identity: &Identity) -> Result<Reuse, Failure> {
-    if identity.target != "local" {
-        let what =
-            format!("--reuse changes environments on the target `local` only, not on `{}`", identity.target);
-        return Err(Failure::new(Kind::Unsupported, what)
-            .hint("on kind, create_cluster(name, #{ reuse: true }) keeps the cluster for the next run"));
-    }
     let lock = lock(identity)?;
     let up = RunFolder::all()?.into_iter();
     let up: Vec<_> = up.filter(|(_, facts)| can_be_taken_over(facts)).collect();

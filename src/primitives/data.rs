@@ -112,17 +112,23 @@ sql(pg, "INSERT INTO shop VALUES ($1)", [7]);"#,
     },
 ];
 
-/// The argument `name`: what Kubernetes allows, so that a recipe does not work
-/// on one target only. On the local target it names a directory and a log.
+/// The argument `name`.
 pub(super) fn deployable_name(args: &Arguments) -> Result<String, Failure> {
     let name = args.text("name");
+    nameable(&name).map(|()| name)
+}
+
+/// Whether something can be deployed under a name: what Kubernetes allows, so
+/// that a recipe does not work on one target only. On the local target it names
+/// a directory and a log.
+pub(super) fn nameable(name: &str) -> Result<(), Failure> {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if (1..=63).contains(&name.len())
         && name.chars().all(inner)
         && !name.starts_with('-')
         && !name.ends_with('-')
     {
-        return Ok(name);
+        return Ok(());
     }
     Err(Failure::new(Kind::Usage, format!("`{name}` cannot be the name of a server or service"))
         .hint("use up to 63 small letters, digits and dashes, such as \"audit-store\""))

@@ -118,8 +118,9 @@ pub(super) fn engine(table: Table, sources: &Sources) -> Engine {
     task::register(&mut engine);
     unknown::register(&mut engine);
     (table.types)(&mut engine);
+    let natives = register::natives(&engine, (table.primitives)());
     for primitive in (table.primitives)() {
-        register::register(&mut engine, primitive);
+        register::register(&mut engine, primitive, &natives);
     }
     engine
 }

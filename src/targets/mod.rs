@@ -26,6 +26,7 @@ mod variables;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -149,6 +150,17 @@ pub trait Target: Send + Sync {
         let what = format!("`{}` cannot be opened again on the target `{}`", kept.name(), self.name());
         Err(Failure::new(Kind::Unsupported, what)
             .hint("its outputs and logs are there: `recipe env`, `recipe logs`"))
+    }
+
+    /// Goes on with a place that an earlier process of the same run has made,
+    /// once it has shown that it is there.
+    async fn rejoin(&self, _cluster: &Cluster) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Something that was ready before has to answer within this time.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(3)
     }
 
     /// Takes down what is called `name`, also where it has ended or was only

@@ -10,6 +10,9 @@ mod ports;
 
 use std::path::Path;
 
+use rhai::Position;
+
+use super::data::nameable;
 use crate::script::{Finding, Site};
 
 /// The problems of one call among all of the recipe.
@@ -21,7 +24,16 @@ pub(super) fn findings(site: &Site, all: &[&Site], workspace: &Path) -> Vec<Find
             found.extend(dir.and_then(|(dir, at)| migrations::findings(&workspace.join(dir), at)));
         }
         "wait_http" | "http" => found.extend(ports::findings(site, all)),
-        _ => found.extend(manifests::findings(site, workspace)),
+        name => {
+            found.extend(manifests::findings(site, workspace));
+            found.extend(site.text("name").filter(|_| name.starts_with("deploy_")).and_then(name_of));
+        }
     }
     found
+}
+
+/// A name that nothing can be deployed under.
+fn name_of((name, at): (String, Position)) -> Option<Finding> {
+    let failure = nameable(&name).err()?;
+    Some(Finding { hint: failure.hint.clone(), ..Finding::error("name", at, failure.to_string()) })
 }

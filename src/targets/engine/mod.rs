@@ -6,9 +6,12 @@
 //! build        a Dockerfile and its context   <- context, ignore, digests, archive
 //! program      a program on a base image, one layer that is made here
 //! load         what the nodes lack            <- node, export, layers, layout
+//! addition     a folder on top of an image, for nodes alone
 //! push         to a registry                  <- docker_config for credentials
+//! server       a container that serves for a while
 //! ```
 
+mod addition;
 mod archive;
 mod build;
 mod builder;
@@ -33,6 +36,8 @@ mod program;
 mod pull;
 mod push;
 mod reference;
+mod server;
+mod wanted;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,12 +52,14 @@ use self::program::ProgramImage;
 use crate::fault::{self, Seam};
 use crate::run::{Failure, Kind};
 
+pub use self::addition::Addition;
 pub use self::build::BuiltImage;
 pub use self::connect::Provider;
 pub use self::layers::{KeptLayer, kept as kept_layers, prune as prune_layers};
 pub use self::load::{Loaded, NodeLoad};
 pub use self::node::Node;
 pub use self::program::program_path;
+pub use self::server::ServerRequest;
 
 /// A connection to a container engine. Cheap to clone.
 #[derive(Clone)]

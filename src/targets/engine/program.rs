@@ -217,14 +217,14 @@ fn warn(step: &Step, path: &Path, base: &str) {
     }
 }
 
-fn layers_of(base: Option<&ImageInspect>) -> Vec<&str> {
+pub(super) fn layers_of(base: Option<&ImageInspect>) -> Vec<&str> {
     let root = base.and_then(|image| image.root_fs.as_ref());
     root.and_then(|root| root.layers.as_ref()).into_iter().flatten().map(String::as_str).collect()
 }
 
 /// The image's configuration: the base's, with the program as entry point. The
 /// same parts give the same bytes.
-fn config(
+pub(super) fn config(
     base: Option<&ImageInspect>,
     architecture: &str,
     program: &str,
@@ -267,7 +267,7 @@ fn config(
 }
 
 /// The digest of the archive of `entries`, with `sha256:`.
-fn digest_of(entries: &[Entry]) -> io::Result<String> {
+pub(super) fn digest_of(entries: &[Entry]) -> io::Result<String> {
     struct Sum(Sha256);
     impl Write for Sum {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -97,7 +97,7 @@ impl Local {
                 environment: environment(),
                 home: self.home(&name, user)?,
             };
-            let kept = keeper.keep(&provenance).await;
+            let kept = provenance.keep(&keeper).await;
             self.remove_home(&name)?;
             is_new |= kept?;
             provenance.tidy(&config).await?;

@@ -16,7 +16,7 @@ pub(super) const DAMAGED: &str = "what was kept of it was damaged";
 const DATABASES: &str = "base";
 
 /// An entry that cannot go while this is held.
-pub(super) struct Held {
+pub(in crate::targets) struct Held {
     pub entry: Entry,
     path: PathBuf,
     _lock: File,
@@ -69,6 +69,22 @@ impl Held {
     pub fn sources(&self) -> Vec<(PathBuf, String)> {
         let folder = |number: usize| self.path.join("sources").join(number.to_string());
         self.entry.manners.iter().enumerate().map(|(number, how)| (folder(number), how.clone())).collect()
+    }
+
+    /// Where its data is.
+    pub fn data(&self) -> PathBuf {
+        self.path.join("data")
+    }
+
+    /// What was noted of it under this name.
+    pub fn noted(&self, name: &str) -> Option<String> {
+        std::fs::read_to_string(self.path.join(name)).ok()
+    }
+
+    /// Notes what takes time to find out, for whoever holds it next.
+    pub fn note(&self, name: &str, text: &str) {
+        // It is only found out once more if that cannot be written.
+        let _ = write(&self.path.join(name), text.as_bytes());
     }
 
     /// Copies its data to `data`, where there must be nothing, for `owner`.

@@ -47,15 +47,19 @@ mod store;
 mod swap;
 mod tree;
 mod verify;
+mod workshop;
 
 pub use key::{MigratedFile, Part};
 pub use store::{Entry, Store, Template};
 pub use tree::Size;
 pub use verify::{Reader, Verdict, verify};
 
+pub(in crate::targets) use held::Held;
 pub(super) use keep::Keeper;
-pub(super) use provenance::{Cluster, Provenance};
-pub(super) use swap::quoted;
+pub(in crate::targets) use keep::{End, templates, unkept};
+pub(in crate::targets) use provenance::{Called, Cluster, Provenance};
+pub(in crate::targets) use swap::quoted;
+pub(in crate::targets) use workshop::Workshop;
 
 use std::path::Path;
 

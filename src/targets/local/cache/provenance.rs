@@ -27,8 +27,11 @@ use crate::targets::session::Spare;
 const FOLDERS: &str = "SELECT string_agg(setting || CASE name WHEN 'SHAREDIR' THEN '/extension' ELSE '' END, E'\\n') \
                        FROM pg_config() WHERE name IN ('SHAREDIR', 'PKGLIBDIR')";
 
+/// What is said of an entry whose key means another one.
+const SOMETHING_ELSE: &str = "what was kept of it is something else";
+
 /// The cluster that a server needs, and what there is of it.
-pub(in crate::targets::local) struct Cluster {
+pub(in crate::targets) struct Cluster {
     pub(super) store: Store,
     /// Where its recollection is.
     pub(super) step: PathBuf,
@@ -43,13 +46,15 @@ pub(in crate::targets::local) struct Cluster {
     rest: Option<tokio::task::JoinHandle<std::io::Result<()>>>,
     /// Why nothing was, where that is known before the server's version.
     discarded: Option<String>,
+    /// What identifies its extensions, where they are not of this machine.
+    pub(super) extensions: Option<String>,
 }
 
 impl Cluster {
     /// Looks for it, and copies the best there is of it to `data` for `owner`, as
     /// far as a server needs it to start. `discarded` says why what was found
     /// before was of no use. None where nothing can be kept.
-    pub fn find(
+    pub(in crate::targets::local) fn find(
         caches: &Caches,
         programs: &PostgresPrograms,
         (name, user, database): &(String, String, String),
@@ -58,15 +63,10 @@ impl Cluster {
         (data, owner): (&Path, Option<User>),
         discarded: Option<String>,
     ) -> Option<Self> {
-        let store = Store::open(caches.limit)?;
         let parts = key::of_cluster(programs, user, database, initdb, settings);
-        let step = store.step(&step(caches, name));
-        let recollection = Recollection::read(&step);
-        let key = key::digest("", &parts);
-        let mut cluster = Self { store, step, parts, key, recollection, copied: None, rest: None, discarded };
-        let last = cluster.recollection.as_ref().filter(|last| last.parts == cluster.parts);
-        let candidates = [last.map(|last| last.entry.clone()), Some(cluster.key.clone())];
-        for candidate in candidates.into_iter().flatten() {
+        let mut cluster = Self::open(caches, name, parts)?;
+        cluster.discarded = discarded;
+        for candidate in cluster.candidates() {
             match cluster.store.find(&candidate) {
                 Found::Held(held) => match cluster.copy(*held, data, owner) {
                     Ok(()) => break,
@@ -79,11 +79,57 @@ impl Cluster {
         Some(cluster)
     }
 
+    /// One that is not of this machine: of a server in a container of the image
+    /// with this `id`. Gives also what there is of it, untouched.
+    pub fn of_image(
+        caches: &Caches,
+        (name, user, database): (&str, &str, &str),
+        (image, id): (&str, &str),
+        (initdb, settings): (&str, &BTreeMap<String, String>),
+    ) -> Option<(Self, Option<Held>)> {
+        let parts = key::of_image((image, id), user, database, initdb, settings);
+        // Another one than that of a server of this machine.
+        let mut cluster = Self::open(caches, &format!("image {name}"), parts)?;
+        cluster.extensions = Some(id.to_owned());
+        for candidate in cluster.candidates() {
+            match cluster.store.find(&candidate) {
+                Found::Held(held) if held.entry.parts == cluster.parts => {
+                    cluster.copied = Some(held.entry.clone());
+                    return Some((cluster, Some(*held)));
+                }
+                Found::Held(_) => cluster.discarded = Some(SOMETHING_ELSE.to_owned()),
+                Found::Discarded(why) => cluster.discarded = Some(why),
+                Found::Absent => {}
+            }
+        }
+        Some((cluster, None))
+    }
+
+    /// What was found is of no use, for this reason.
+    pub fn discard(&mut self, why: String) {
+        (self.copied, self.discarded) = (None, Some(why));
+    }
+
+    fn open(caches: &Caches, name: &str, parts: Vec<Part>) -> Option<Self> {
+        let store = Store::open(caches.limit)?;
+        let step = store.step(&step(caches, name));
+        let recollection = Recollection::read(&step);
+        let key = key::digest("", &parts);
+        let (copied, rest, discarded, extensions) = (None, None, None, None);
+        Some(Self { store, step, parts, key, recollection, copied, rest, discarded, extensions })
+    }
+
+    /// Keys of entries that may be it, the best first.
+    fn candidates(&self) -> Vec<String> {
+        let last = self.recollection.as_ref().filter(|last| last.parts == self.parts);
+        last.map(|last| last.entry.clone()).into_iter().chain([self.key.clone()]).collect()
+    }
+
     /// The parts must be the same in full: a digest is only as good as what it
     /// was made from.
     fn copy(&mut self, held: Held, data: &Path, owner: Option<User>) -> Result<(), String> {
         if held.entry.parts != self.parts {
-            return Err("what was kept of it is something else".to_owned());
+            return Err(SOMETHING_ELSE.to_owned());
         }
         let first = held.copy_to_start(data, owner).map_err(|error| {
             // Nothing may be left of a copy that is not whole.
@@ -130,17 +176,17 @@ fn not_copied(error: &std::io::Error) -> String {
 }
 
 /// What is known of the database of a running server.
-pub(in crate::targets::local) struct Provenance {
+pub(in crate::targets) struct Provenance {
     pub(super) cluster: Cluster,
     pub(super) name: String,
-    pub(super) user: String,
-    pub(super) database: String,
-    pub(super) version: String,
+    pub user: String,
+    pub database: String,
+    pub version: String,
     /// The initialised cluster before its server was started, where it is new.
     pub(super) aside: Option<PathBuf>,
     /// The password inside what is kept.
-    pub(super) password: String,
-    pub(super) arguments: Vec<String>,
+    pub password: String,
+    pub arguments: Vec<String>,
     /// To the database `postgres`.
     spare: Spare,
     pub(super) state: Mutex<State>,
@@ -163,7 +209,7 @@ pub(super) struct State {
 }
 
 /// A call of `migrate` that is done.
-pub(super) struct Called {
+pub(in crate::targets) struct Called {
     pub record: Migrated,
     pub migrations: Arc<dyn Migrations>,
 }
@@ -245,9 +291,13 @@ impl Provenance {
             None => Session::open(config, "postgres").await?,
         };
         if state.calls.is_empty() {
-            let folders = session.value(FOLDERS).await?;
-            let folders: Vec<_> = folders.lines().map(str::to_owned).collect();
-            state.surroundings = key::of_surroundings(&folders);
+            let extensions = if let Some(known) = &self.cluster.extensions {
+                known.clone()
+            } else {
+                let folders = session.value(FOLDERS).await?;
+                key::of_folders(&folders.lines().map(str::to_owned).collect::<Vec<_>>())
+            };
+            state.surroundings = key::of_surroundings(extensions);
             state.head = key::digest(&self.cluster.key, &state.surroundings);
         }
         let files = key::of_files(&state.head, &**migrations);

@@ -12,7 +12,7 @@ use crate::targets::Session;
 
 impl Session {
     /// The first value of what the last statement of `sql` returns, as text.
-    pub(in crate::targets::local) async fn value(&self, sql: &str) -> Result<String, Error> {
+    pub(in crate::targets) async fn value(&self, sql: &str) -> Result<String, Error> {
         fault::sql(&self.client).await;
         let messages = self.client.simple_query(sql).await?;
         let rows = messages.iter().rev().filter_map(|message| match message {
@@ -23,7 +23,7 @@ impl Session {
     }
 
     /// The id of a transaction in which `sql` is done.
-    pub(in crate::targets::local) async fn transaction(&self, sql: &str) -> Result<u64, Error> {
+    pub(in crate::targets) async fn transaction(&self, sql: &str) -> Result<u64, Error> {
         // Statements of one message are one transaction.
         let id = self.value(&format!("{sql}; SELECT pg_current_xact_id()::text")).await?;
         Ok(id.parse().unwrap_or_default())
@@ -31,7 +31,7 @@ impl Session {
 
     /// How `CREATE DATABASE` copies files, which takes a third of the time of
     /// writing all to the log; before 15 there is no other way.
-    pub(in crate::targets::local) async fn file_copy(&self) -> Result<&'static str, Error> {
+    pub(in crate::targets) async fn file_copy(&self) -> Result<&'static str, Error> {
         let version = self.value("SHOW server_version_num").await?;
         Ok(if version.parse::<u32>().is_ok_and(|version| version >= 150_000) {
             "STRATEGY FILE_COPY"
@@ -40,7 +40,7 @@ impl Session {
         })
     }
 
-    pub(in crate::targets::local) async fn run(&self, sql: &str) -> Result<(), Error> {
+    pub(in crate::targets) async fn run(&self, sql: &str) -> Result<(), Error> {
         fault::sql(&self.client).await;
         self.client.batch_execute(sql).await
     }
@@ -93,7 +93,7 @@ pub(super) async fn swap(
 }
 
 /// A name in SQL.
-pub(in crate::targets::local) fn quoted(name: &str) -> String {
+pub(in crate::targets) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
