@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kube::core::{DynamicObject, TypeMeta};
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Serde;
+use minijinja::value::{Kwargs, Serde, Value};
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde::Deserialize;
 use serde_json::Value as Json;
@@ -92,6 +92,7 @@ pub(super) fn environment<'a>() -> Result<Environment<'a>, Failure> {
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     // Left to the author: quoting by itself would break `{{ name }}-data`.
     environment.set_auto_escape_callback(|_| AutoEscape::None);
+    environment.add_filter("tojson", to_json);
     // Lines that hold nothing but blocks leave nothing.
     environment.set_syntax(
         SyntaxConfig::builder()
@@ -101,6 +102,23 @@ pub(super) fn environment<'a>() -> Result<Environment<'a>, Failure> {
             .map_err(|error| Failure::new(Kind::Bug, "the syntax of manifests is wrong").cause(error))?,
     );
     Ok(environment)
+}
+
+/// A value as JSON that YAML reads as the same. YAML refuses some characters,
+/// and takes others for ends of lines, also in quotes, where it leaves out the
+/// blanks around them; JSON escapes only those below the blank.
+fn to_json(value: &Value, indent: Option<Value>, options: Kwargs) -> Result<Value, minijinja::Error> {
+    let text = minijinja::filters::tojson(value, indent, options)?.to_string();
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => {
+                escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
+            }
+            c => escaped.push(c),
+        }
+    }
+    Ok(Value::from_safe_string(escaped))
 }
 
 pub(super) fn unrenderable(name: &str, text: &str, known: &[String], error: &minijinja::Error) -> Failure {

@@ -94,6 +94,19 @@ proptest! {
     }
 }
 
+/// Texts that YAML would read differently: found by the test above.
+#[test]
+fn what_only_yaml_minds_stays_in_values() {
+    for text in
+        ["a \u{2028} b", " \u{2029}", "\u{85} ", "\u{feff}", "\t\u{7f}", "\u{9f}", "\u{ffff}", "\r\n \u{0}"]
+    {
+        let values = object(&json!({ "text": text }));
+        let manifest = "apiVersion: v1\nkind: Secret\nmetadata: { name: a }\nstringData: { text: {{ text | tojson }} }\n";
+        let objects = render_text("x.yaml", manifest, values).unwrap().objects;
+        assert_eq!(objects[0].data["stringData"]["text"], text);
+    }
+}
+
 /// What lacks its end is shown within the text: found by the first test above.
 #[test]
 fn a_place_behind_the_end_is_in_the_text() {
