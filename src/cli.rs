@@ -197,7 +197,7 @@ pub struct RunArgs {
     /// At the end, write the steps as JUnit XML to this file
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
-    /// What to print on standard output at the end; progress goes to standard error
+    /// What to print on standard output at the end, as json with outputs in full; progress goes to standard error
     #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
     pub output: Output,
     /// Say only what went wrong

@@ -34,6 +34,7 @@ const HOMES: &[(&str, &str)] = &[
     ("rustyline::", "src/commands/repl"),
     ("bollard::", "src/targets/engine"),
     ("tar::", "src/targets/engine"),
+    ("aho_corasick::", "src/run/secrets"),
     ("sha2::", "src/targets/engine"),
     ("regex::", "src/targets/engine"),
     ("kube::", "src/targets/kubernetes"),

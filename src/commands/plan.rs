@@ -40,6 +40,7 @@ pub(super) fn plan_run(args: &PlanArgs) -> Done {
     let params = settings::params(&args.set, args.params.as_deref(), declared.as_deref())?;
 
     let (secrets, model) = (Secrets::default(), SharedModel::default());
+    secrets.add_environment();
     let dispatcher = Dispatcher::start(Instant::now(), secrets.clone(), vec![Box::new(model.clone())]);
     let recipe = args.recipe.display().to_string();
     dispatcher.events().emit(EventKind::RunStarted {

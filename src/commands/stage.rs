@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 
 use super::clear::clear;
 use super::environment;
-use crate::primitives::TABLE;
+use crate::primitives::{TABLE, hide_params};
 use crate::report::params_digest;
 use crate::run::child::Children;
 use crate::run::event::EventKind;
@@ -59,6 +59,14 @@ impl Setting<'_> {
         }
     }
 
+    /// What must not be shown, as far as it is known before the script begins.
+    pub(super) fn secrets(&self) -> Secrets {
+        let secrets = Secrets::default();
+        secrets.add_environment();
+        hide_params(self.program, self.params, &secrets);
+        secrets
+    }
+
     /// Writes down what the run is, before there is anything to take down.
     pub(super) fn facts(&self, folder: &RunFolder) -> Result<Facts, Failure> {
         let owner = this_process()?;
@@ -86,6 +94,7 @@ impl Setting<'_> {
         events: &Events,
         children: &Children,
     ) -> Result<Stage, Failure> {
+        events.secrets().keep_in(folder).map_err(unwritable)?;
         let journal = Journal::create(&folder.path, events.clone()).map_err(unwritable)?;
         let scratch = facts.scratch.clone();
         journal.creating("directory", "scratch", scratch.display().to_string()).map_err(unwritable)?;
@@ -114,6 +123,7 @@ impl Setting<'_> {
                 .hint("`recipe ls` lists what is up")
                 .cause(error)
         })?;
+        events.secrets().keep_in(folder).map_err(unwritable)?;
         let journal = Journal::create(&folder.path, events.clone()).map_err(unwritable)?;
         Ok(self.around(supervisor, journal, Memory::default(), folder, facts, events, children))
     }
@@ -214,7 +224,7 @@ impl Stage {
             _ => clear(&self.folder, &self.facts).await,
         };
         if result.is_ok() {
-            self.folder.forget_values();
+            self.folder.forget_secrets();
             self.journal.close();
         }
         let left = usize::from(result.is_err());

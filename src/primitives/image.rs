@@ -77,6 +77,8 @@ async fn build_image(call: Call, args: Arguments) -> Done {
         no_cache: args.flag("no_cache"),
         workspace: environment.workspace.clone(),
     };
+    let named = request.args.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    call.host().events.secrets().add_named(named);
     Ok(Dynamic::from(environment.target.build_image(&call.step, request).await?))
 }
 

@@ -1,5 +1,6 @@
 //! This machine and the run itself.
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use futures::FutureExt;
@@ -9,7 +10,7 @@ use super::{DONE, Done};
 use crate::run::child::{Command, Finished, describe, exit_code};
 use crate::run::duration::show;
 use crate::run::event::Level;
-use crate::run::{Failure, Kind};
+use crate::run::{Failure, Kind, Secrets};
 use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Run, Type};
 
 pub(super) const TABLE: &[Primitive] = &[
@@ -27,7 +28,8 @@ pub(super) const TABLE: &[Primitive] = &[
         returns: "map",
         doc: "Runs a shell command and returns `code`, `stdout` and `stderr`.\n\n\
               Its output is part of the run's events. It runs by `sh -c` in a process group of its own, which ends \
-              with it: what should go on running is a service.",
+              with it: what should go on running is a service. Secrets are best given by `env`: everybody on the \
+              machine sees the arguments of what a command starts.",
         example: r#"let version = sh("uname -s").stdout.trim();
 let failed = sh("exit 3", #{ check: false });
 print(failed.code);"#,
@@ -118,13 +120,29 @@ print(read_file("target/doc/motd.txt"));"#,
     },
 ];
 
+/// What `sh -c` is given: the list of processes shows it, so that a command that
+/// holds a secret goes by a variable, which is gone before the command begins.
+fn hidden(
+    text: &str,
+    mut env: BTreeMap<String, String>,
+    secrets: &Secrets,
+) -> (String, BTreeMap<String, String>) {
+    const VARIABLE: &str = "RECIPE_COMMAND";
+    if secrets.masked(text) == text {
+        return (text.to_owned(), env);
+    }
+    env.insert(VARIABLE.to_owned(), text.to_owned());
+    (format!("recipe_command=${VARIABLE}; unset {VARIABLE}; eval \"$recipe_command\""), env)
+}
+
 async fn sh(call: Call, args: Arguments) -> Done {
     let environment = &call.host().environment;
     let text = args.text("command");
+    let (script, env) = hidden(&text, args.string_map("env"), call.host().events.secrets());
     let command = Command {
         program: "sh".into(),
-        args: vec!["-c".into(), text.clone().into()],
-        env: args.string_map("env"),
+        args: vec!["-c".into(), script.into()],
+        env,
         cwd: Some(environment.path(&args.text("cwd"))),
         stdin: args.string("stdin"),
         ..Command::default()

@@ -84,7 +84,7 @@ pub fn register(own: &'static [Primitive]) {
 }
 
 pub use migrating::kept_migrations;
-pub use params::{Parameter, declared as declared_params};
+pub use params::{Parameter, declared as declared_params, hide_params};
 
 /// What a primitive returns that returns nothing.
 type Done = Result<Dynamic, Failure>;

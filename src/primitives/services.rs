@@ -128,6 +128,8 @@ async fn deploy_service(call: Call, args: Arguments) -> Done {
         return Err(Failure::new(Kind::Usage, "option `ready` needs a `port` to ask")
             .hint("give the port it listens on"));
     }
+    let named = request.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    call.host().events.secrets().add_named(named);
     let cluster = args.the::<Cluster>("cluster");
     Ok(Dynamic::from(call.host().environment.target.deploy_service(&call.step, &cluster, request).await?))
 }

@@ -80,6 +80,7 @@ async fn wait_ready(call: Call, args: Arguments) -> Done {
 
 async fn wait_http(call: Call, args: Arguments) -> Done {
     let (url, timeout) = (args.text("url"), args.duration("timeout").unwrap_or_default());
+    call.host().events.secrets().add_password_of(&url);
     let status = args.count("status").and_then(|status| u16::try_from(status).ok()).unwrap_or(200);
     call.step.waiting(format!("GET {url} to answer {status}"));
     let mut last = "it has not answered anything yet".to_owned();

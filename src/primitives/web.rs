@@ -38,8 +38,10 @@ print(http(site.url, #{ method: "HEAD", expect: 200 }).headers["content-type"]);
     run: Run::Step(|call, args| http(call, args).boxed()),
 }];
 
-async fn http(_call: Call, args: Arguments) -> Done {
+async fn http(call: Call, args: Arguments) -> Done {
     let (url, method) = (args.text("url"), args.text("method"));
+    let secrets = call.host().events.secrets();
+    secrets.add_password_of(&url);
     let failed = |error: reqwest::Error| {
         let kind = if error.is_timeout() { Kind::Timeout } else { Kind::Unreachable };
         let kind = if error.is_builder() { Kind::Usage } else { kind };
@@ -49,6 +51,7 @@ async fn http(_call: Call, args: Arguments) -> Done {
     let mut request = client(&url).map_err(failed)?.request(method.clone(), &url);
     request = request.timeout(args.duration("timeout").unwrap_or_default());
     for (name, value) in args.string_map("headers") {
+        secrets.add_header(&name, &value);
         request = request.header(name, value);
     }
     if let Some(json) = args.get("json") {

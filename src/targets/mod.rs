@@ -29,7 +29,6 @@ use async_trait::async_trait;
 pub use handles::{Cluster, Endpoint, Executed, Image, Postgres, Redis, Service, Workload};
 pub use requests::{ClusterRequest, ImageRequest, PostgresRequest, RedisRequest, ServiceRequest, Template};
 
-use self::handles::escape;
 use crate::run::child::Children;
 use crate::run::{Failure, Journal, Kind, RunFolder, Secrets, Step};
 use crate::supervise::{Lease, Supervisor};
@@ -73,7 +72,6 @@ impl Belongings {
             None => crate::run::secrets::random(24)?,
         };
         self.secrets.add(&secret);
-        self.secrets.add(&escape(&secret));
         Ok(secret)
     }
 }

@@ -141,5 +141,7 @@ fn dispatcher(model: &SharedModel, record: Option<Record>) -> Dispatcher {
     let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(model.clone())];
     reporters.extend(record.map(|record| Box::new(record) as Box<dyn Reporter>));
     reporters.push(progress(ProgressMode::detect(), Verbosity::Normal));
-    Dispatcher::start(Instant::now(), Secrets::default(), reporters)
+    let secrets = Secrets::default();
+    secrets.add_environment();
+    Dispatcher::start(Instant::now(), secrets, reporters)
 }

@@ -54,7 +54,7 @@ impl Kubernetes {
             return Ok(site.clone());
         }
         let space = Space {
-            client: own.made.access.connect().await?,
+            client: own.made.access.connect(&self.run.secrets).await?,
             namespace: own.made.namespace.as_str().into(),
             run: self.run.folder.id.as_str().into(),
         };

@@ -117,7 +117,7 @@ impl Kubernetes {
 
     /// Opens a namespace of a cluster for this run.
     async fn settle(&self, step: &Step, cluster: Arc<str>, made: Made) -> Result<Cluster, Failure> {
-        let client = made.access.connect().await?;
+        let client = made.access.connect(&self.run.secrets).await?;
         let space = Space {
             client,
             namespace: made.namespace.as_str().into(),

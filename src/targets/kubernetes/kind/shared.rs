@@ -34,11 +34,11 @@ impl Kind {
         let access = Access { kubeconfig: Some(kubeconfig.clone()), context: None };
         if cli.clusters(children).await?.iter().any(|known| known == name) {
             write_kubeconfig(&kubeconfig, &cli.kubeconfig(children, name).await?)?;
-            recognise(name, &access.connect().await?, &digest).await?;
+            recognise(name, &access.connect(&self.run.secrets).await?, &digest).await?;
             step.cache(true, format!("the cluster {name} is there and was made by the same configuration"));
         } else {
             self.call_create(step, cli, name, request, &kubeconfig).await?;
-            mark(&access.connect().await?, &digest).await?;
+            mark(&access.connect(&self.run.secrets).await?, &digest).await?;
             step.cache(false, format!("there was no cluster {name}; it stays for the next run"));
         }
         Ok(Made {
