@@ -40,7 +40,7 @@ const HOMES: &[(&str, &str)] = &[
     ("kube::", "src/targets/kubernetes"),
     ("k8s_openapi::", "src/targets/kubernetes"),
     ("minijinja::", "src/targets/kubernetes/template.rs"),
-    ("clap_complete::", "src/cli.rs src/commands/shell.rs"),
+    ("clap_complete::", "src/cli.rs src/cli src/commands/shell.rs"),
     ("clap_mangen::", "src/commands/shell.rs"),
 ];
 

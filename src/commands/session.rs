@@ -191,6 +191,7 @@ impl Session<'_> {
             runtime: &self.runtime,
             sequential: self.args.sequential,
             caches: self.caches.clone(),
+            untrusted: self.args.untrusted,
         }
     }
 

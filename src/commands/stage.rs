@@ -18,7 +18,7 @@ use crate::run::child::Children;
 use crate::run::event::EventKind;
 use crate::run::folder::{Facts, Identity, State};
 use crate::run::{Events, Failure, Journal, Kind, RunFolder, Secrets, scratch};
-use crate::script::{Environment, Host, Memory, Program, Takeover};
+use crate::script::{Environment, Host, Memory, Program, Takeover, Trust};
 use crate::supervise::{ProcessId, Supervisor};
 use crate::targets::caches::Caches;
 use crate::targets::{self, Belongings};
@@ -39,6 +39,8 @@ pub(super) struct Setting<'a> {
     pub runtime: &'a Handle,
     pub sequential: bool,
     pub caches: Caches,
+    /// Whether the recipe has to stay in its environment.
+    pub untrusted: bool,
 }
 
 /// What a script acts on.
@@ -175,6 +177,7 @@ impl Setting<'_> {
             params: self.params.clone(),
             secrets,
             children: children.clone(),
+            trust: Trust::new(self.untrusted),
             outputs: std::sync::Mutex::default(),
         });
         let (runtime, events) = (self.runtime.clone(), events.clone());

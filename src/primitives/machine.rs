@@ -1,7 +1,7 @@
 //! This machine and the run itself.
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use futures::FutureExt;
 use rhai::{Dynamic, Map};
@@ -11,12 +11,13 @@ use crate::run::child::{Command, Finished, describe, exit_code};
 use crate::run::duration::show;
 use crate::run::event::Level;
 use crate::run::{Failure, Kind, Secrets};
-use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Run, Type};
+use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Reach, Run, Type};
 
 pub(super) const TABLE: &[Primitive] = &[
     Primitive {
         name: "sh",
         family: Family::Host,
+        reach: Reach::Machine,
         params: &[Param::new("command", Type::String), Param::options()],
         options: &[
             Opt::new("env", Type::StringMap, "environment variables to add"),
@@ -38,6 +39,7 @@ print(failed.code);"#,
     Primitive {
         name: "read_file",
         family: Family::Host,
+        reach: Reach::Workspace,
         params: &[Param::new("path", Type::String)],
         options: &[],
         returns: "string",
@@ -49,6 +51,7 @@ print(read_file("target/doc/motd.txt"));"#,
     Primitive {
         name: "write_file",
         family: Family::Host,
+        reach: Reach::Workspace,
         params: &[Param::new("path", Type::String), Param::new("text", Type::String)],
         options: &[],
         returns: "",
@@ -59,6 +62,7 @@ print(read_file("target/doc/motd.txt"));"#,
     Primitive {
         name: "env",
         family: Family::Host,
+        reach: Reach::Machine,
         params: &[Param::new("name", Type::String), Param::optional("default", Type::Any)],
         options: &[],
         returns: "string",
@@ -70,6 +74,7 @@ print(read_file("target/doc/motd.txt"));"#,
     Primitive {
         name: "random_port",
         family: Family::Host,
+        reach: Reach::Run,
         params: &[],
         options: &[],
         returns: "int",
@@ -80,6 +85,7 @@ print(read_file("target/doc/motd.txt"));"#,
     Primitive {
         name: "random_password",
         family: Family::Host,
+        reach: Reach::Run,
         params: &[Param::options()],
         options: &[Opt::with_default("length", Type::Count, "24", "how many letters and digits")],
         returns: "string",
@@ -90,6 +96,7 @@ print(read_file("target/doc/motd.txt"));"#,
     Primitive {
         name: "log",
         family: Family::Host,
+        reach: Reach::Run,
         params: &[Param::new("message", Type::Any)],
         options: &[],
         returns: "",
@@ -100,6 +107,7 @@ print(read_file("target/doc/motd.txt"));"#,
     Primitive {
         name: "target",
         family: Family::Host,
+        reach: Reach::Run,
         params: &[],
         options: &[],
         returns: "string",
@@ -111,6 +119,7 @@ print(read_file("target/doc/motd.txt"));"#,
     Primitive {
         name: "run_id",
         family: Family::Host,
+        reach: Reach::Run,
         params: &[],
         options: &[],
         returns: "string",
@@ -143,7 +152,7 @@ async fn sh(call: Call, args: Arguments) -> Done {
         program: "sh".into(),
         args: vec!["-c".into(), script.into()],
         env,
-        cwd: Some(environment.path(&args.text("cwd"))),
+        cwd: Some(environment.path(&args.text("cwd"))?),
         stdin: args.string("stdin"),
         ..Command::default()
     };
@@ -186,7 +195,7 @@ fn output(finished: Finished) -> Dynamic {
 
 fn read_file(call: &Call, args: &Arguments) -> Done {
     let path = args.text("path");
-    let text = fs_err::read_to_string(call.host().environment.path(&path));
+    let text = fs_err::read_to_string(call.host().environment.path(&path)?);
     text.map(Into::into).map_err(|error| {
         if error.kind() == std::io::ErrorKind::NotFound {
             Failure::new(Kind::NotFound, format!("there is no file `{path}`"))
@@ -197,34 +206,18 @@ fn read_file(call: &Call, args: &Arguments) -> Done {
 }
 
 fn write_file(call: &Call, args: &Arguments) -> Done {
-    let workspace = &call.host().environment.workspace;
+    let environment = &call.host().environment;
     let given = args.text("path");
-    let path = inside(workspace, &given)?;
+    let path = environment.inside(&given).ok_or_else(|| {
+        let what = format!("`{given}` is outside the workspace {}", environment.workspace.display());
+        Failure::new(Kind::Usage, what)
+            .hint("recipes write inside the workspace only; use sh for anything else")
+    })?;
     path.parent()
         .map_or(Ok(()), fs_err::create_dir_all)
         .and_then(|()| fs_err::write(&path, args.text("text")))
         .map_err(|error| Failure::new(Kind::Io, format!("`{given}` cannot be written")).cause(error))?;
     DONE
-}
-
-/// `path` within `workspace`, also after links are followed.
-fn inside(workspace: &Path, path: &str) -> Result<PathBuf, Failure> {
-    let outside = || {
-        let what = format!("`{path}` is outside the workspace {}", workspace.display());
-        Failure::new(Kind::Usage, what)
-            .hint("recipes write inside the workspace only; use sh for anything else")
-    };
-    let wanted = workspace.join(path);
-    if wanted.components().any(|part| part == Component::ParentDir) || !wanted.starts_with(workspace) {
-        return Err(outside());
-    }
-    // Not `exists`, which overlooks a link to a file that is still to be made.
-    let existing = wanted.ancestors().find(|path| path.symlink_metadata().is_ok()).unwrap_or(workspace);
-    let (real, root) = (existing.canonicalize(), workspace.canonicalize());
-    match (real, root) {
-        (Ok(real), Ok(root)) if real.starts_with(&root) => Ok(wanted),
-        _ => Err(outside()),
-    }
 }
 
 fn env(_call: &Call, args: &Arguments) -> Done {

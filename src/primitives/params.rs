@@ -12,12 +12,13 @@ use crate::run::secrets::Hidden;
 use crate::run::{Failure, Kind, Secrets, duration};
 use crate::script::json::{from_json, to_json};
 use crate::script::suggest;
-use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Program, Run, Type};
+use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Program, Reach, Run, Type};
 
 pub(super) const TABLE: &[Primitive] = &[
     Primitive {
         name: "param",
         family: Family::Host,
+        reach: Reach::Run,
         params: &[Param::new("name", Type::String), Param::optional("default", Type::Any), Param::options()],
         options: &[
             Opt::new("help", Type::String, "what it is for"),
@@ -37,6 +38,7 @@ print(replicas + 1);"#,
     Primitive {
         name: "output",
         family: Family::Host,
+        reach: Reach::Run,
         params: &[Param::new("values", Type::Map)],
         options: &[],
         returns: "",

@@ -12,7 +12,7 @@ use tokio_postgres::{Client, Error, SimpleQueryMessage};
 use super::Done;
 use super::database::{Session, connect, connect_to};
 use crate::run::{Failure, Kind};
-use crate::script::{Arguments, Call, Family, Param, Primitive, Run, Type};
+use crate::script::{Arguments, Call, Family, Param, Primitive, Reach, Run, Type};
 use crate::targets::Postgres;
 
 /// The copy to go back to.
@@ -23,6 +23,7 @@ const NEW: &str = "recipe_new";
 pub(super) const TABLE: &[Primitive] = &[Primitive {
     name: "reset",
     family: Family::Data,
+    reach: Reach::Run,
     params: &[Param::new("postgres", Type::Handle("Postgres"))],
     options: &[],
     returns: "Postgres",

@@ -196,6 +196,9 @@ impl Call {
                 Ok((value?, true))
             }),
         };
+        if let Ok((value, _)) = &result {
+            call.note_ports(primitive, value);
+        }
         if let Ok((value, true)) = &result {
             call.remember(done, value);
         }
@@ -209,6 +212,15 @@ impl Call {
 }
 
 impl Call {
+    /// What has an address of the environment may be reached by an untrusted
+    /// recipe.
+    fn note_ports(&self, primitive: &Primitive, value: &Dynamic) {
+        let table = self.host().table;
+        if (table.name_of)(value).is_some() || primitive.name == "random_port" {
+            self.host().environment.opened((table.keep)(value), value);
+        }
+    }
+
     fn title(&self, arguments: &Arguments) -> String {
         arguments.title(self.host().table.name_of, self.host().events.secrets())
     }

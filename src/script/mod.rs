@@ -37,6 +37,7 @@ pub mod suggest;
 mod syntax;
 pub(crate) mod task;
 pub mod tokens;
+mod trust;
 pub mod unknown;
 
 pub use arguments::Arguments;
@@ -48,6 +49,7 @@ pub use environment::{Environment, workspace_of};
 pub use host::{Host, Program, Table};
 pub use interactive::Interactive;
 pub use memory::{Memory, Remembered};
-pub use primitive::{Family, Opt, Param, Primitive, Run, Type};
+pub use primitive::{Family, Opt, Param, Primitive, Reach, Run, Type};
 pub use reuse::{Policy, Reusing, Takeover};
+pub use trust::Trust;
 pub use unknown::Plan;

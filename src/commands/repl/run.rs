@@ -131,6 +131,7 @@ impl<'a> Place<'a> {
             sequential: false,
             // What is typed is never the same.
             caches: Caches::default(),
+            untrusted: false,
         }
     }
 }
