@@ -5,7 +5,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 # Where cargo puts what it builds.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: run test test-e2e test-html test-kill test-kind kind-images lint bench bench-kind clean
+.PHONY: run test test-e2e test-html test-kill test-kind kind-images lint deny fuzz bench bench-kind clean
 
 ## Install what is missing, build, and set up the DataStorage environment.
 run:
@@ -50,6 +50,16 @@ kind-images:
 lint:
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
+
+## Licences, sources and duplicates of all that this is built from, and advisories
+## where their database can be fetched.
+deny:
+	.ci/setup deny
+	.ci/deny
+
+## Arbitrary input for all that reads text or archives: CASES=1000000.
+fuzz:
+	PROPTEST_CASES=$(or $(CASES),100000) cargo test --lib fuzz_tests
 
 ## Measure: against a naive script, against work done by hand, and costs of its own.
 bench:

@@ -1,6 +1,7 @@
 //! Measures `recipe run --reuse` side by side with a set-up from nothing, of the
 //! databases and the service of `recipes/datastorage.rhai`: with nothing
-//! changed, with another environment of the service, and with a new migration.
+//! changed, with another environment of the service, and with a new migration;
+//! and what `reset` of its database takes.
 //!
 //! They take turns, so that noise of the machine meets all of them. The service
 //! is compiled before. `cargo bench --bench reuse [-- ROUNDS]`.
@@ -27,6 +28,12 @@ wait_ready(service);
 output(#{ url: service.url });
 "#;
 
+const RESET: &str = r#"
+let pg = deploy_postgres(create_cluster("bench"));
+migrate(pg, "migrations");
+reset(pg);
+"#;
+
 /// Milliseconds of set-up in one round.
 #[derive(Clone, Copy)]
 struct Round {
@@ -36,6 +43,8 @@ struct Round {
     process: f64,
     service: f64,
     migration: f64,
+    /// Of the step.
+    reset: f64,
 }
 
 fn main() {
@@ -62,6 +71,11 @@ fn main() {
     println!("    whole process                    {:8.1}", of(&|round| round.process));
     println!("  --reuse, the service's environment {:8.1}", of(&|round| round.service));
     println!("  --reuse, a new migration           {:8.1}", of(&|round| round.migration));
+    let reset = of(&|round| round.reset);
+    println!(
+        "  reset                              {reset:8.1}   goal 50 or less: {}",
+        verdict(reset <= 50.0)
+    );
     println!(
         "\nfrom nothing / unchanged, median of the rounds' own: {:.0}",
         of(&|round| round.cold / round.unchanged)
@@ -93,6 +107,7 @@ impl Bench {
             let migration = migration.unwrap();
             std::fs::copy(migration.path(), files.join("migrations").join(migration.file_name())).unwrap();
         }
+        bench.write("reset.rhai", RESET);
         bench
     }
 
@@ -107,7 +122,7 @@ impl Bench {
         let (migration, _) = self.recipe(&["run", "--reuse"]);
         std::fs::remove_file(self.files.path().join("migrations/900_bench.sql")).unwrap();
         assert!(self.command(&["down", "--all"]).status().unwrap().success());
-        Round { cold, unchanged, process, service, migration }
+        Round { cold, unchanged, process, service, migration, reset: self.reset() }
     }
 
     fn write(&self, name: &str, text: &str) {
@@ -117,12 +132,23 @@ impl Bench {
     /// Milliseconds of set-up, and of the whole process.
     fn recipe(&self, args: &[&str]) -> (f64, f64) {
         let began = Instant::now();
-        let mut command = self.command(args);
-        let output = command.args(["recipe.rhai", "--output", "json", "--quiet"]).output().unwrap();
+        let summary = self.summary(args, "recipe.rhai");
         let process = began.elapsed().as_secs_f64() * 1000.0;
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         (summary["wall_ms"].as_f64().unwrap(), process)
+    }
+
+    fn reset(&self) -> f64 {
+        let summary = self.summary(&["run", "--rm"], "reset.rhai");
+        let step = summary["steps"].as_array().unwrap().iter().find(|step| step["primitive"] == "reset");
+        let at = |moment: &str| step.unwrap()[moment].as_f64().unwrap();
+        at("end_ms") - at("start_ms")
+    }
+
+    fn summary(&self, args: &[&str], recipe: &str) -> serde_json::Value {
+        let mut command = self.command(args);
+        let output = command.args([recipe, "--output", "json", "--quiet"]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
     }
 
     fn command(&self, args: &[&str]) -> Command {

@@ -14,11 +14,13 @@
 //! | [`supervise`] | the process that owns local servers and services |
 //!
 //! Beside the chain, [`report`] reads the events of a run and knows only
-//! `run::event`, and [`migrate`] knows PostgreSQL and files alone.
+//! `run::event`, and [`migrate`] knows PostgreSQL and files alone. Below them all is
+//! [`fault`], by which tests of debug builds make fail what a run uses.
 
 pub mod cli;
 pub mod commands;
 pub mod exit;
+pub mod fault;
 pub mod migrate;
 pub mod primitives;
 pub mod report;
@@ -27,6 +29,7 @@ pub mod script;
 pub mod settings;
 pub mod supervise;
 pub mod targets;
+mod tell;
 
 pub use commands::main;
 pub use rhai::{Dynamic, Map};

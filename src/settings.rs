@@ -50,7 +50,10 @@ pub fn schema() -> Value {
         "type": "object",
         "additionalProperties": false,
         "properties": {
-            "target": text("the target when nothing else says: `local`, `kind` or `kube:CONTEXT`"),
+            "target": {
+                "type": "string", "pattern": "^(local|kind|kube:.+)$",
+                "description": "the target when nothing else says: `local`, `kind` or `kube:CONTEXT`",
+            },
             "registry": text("where images for `kube:CONTEXT` are pushed to, when nothing else says"),
             "path": {
                 "type": "array", "items": { "type": "string" },
@@ -81,7 +84,8 @@ pub fn schema() -> Value {
             },
             "override": {
                 "type": "object", "additionalProperties": { "type": "string" },
-                "description": "modules of which the functions of another file replace some",
+                "description": "recipes and modules of which the functions of another file replace some, and \
+                                manifests of recipe's own, such as `manifests/service.yaml`, that another file changes",
             },
         },
     })

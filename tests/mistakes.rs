@@ -71,11 +71,14 @@ fn the_table_in_the_docs_is_what_check_says() {
         let found = found.replace(here.to_str().unwrap(), "WORKSPACE");
         let problems: Vec<Value> = serde_json::from_str(&found).unwrap();
         assert!(!problems.is_empty(), "{}", case.display());
-        let text = std::fs::read_to_string(&case).unwrap();
         for problem in problems {
+            let file = problem["file"].as_str().unwrap();
+            let text = std::fs::read_to_string(sandbox.path().join(file)).unwrap();
+            let place = if file == "recipe.rhai" { String::new() } else { format!("{file}:") };
             let line = usize::try_from(problem["line"].as_u64().unwrap()).unwrap();
             let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ");
-            let message = format!("{}:{} {}", line, problem["column"], problem["message"].as_str().unwrap());
+            let message =
+                format!("{place}{line}:{} {}", problem["column"], problem["message"].as_str().unwrap());
             let hint = problem["hint"].as_str().unwrap_or_default();
             let source = text.lines().nth(line - 1).unwrap_or_default().trim();
             writeln!(table, "| `` {} `` | {} | {} |", cell(source), cell(&message), cell(hint)).unwrap();

@@ -90,3 +90,39 @@ fn functions_of_a_module_are_overridden_without_a_copy() {
     let sandbox = sandbox.file("recipe.toml", "[override]\n\"shared/dbs\" = \"mine.rhai\"");
     sandbox.run().exits(2).says(&["recipe.toml overrides `shared/dbs`, which there is none of"]);
 }
+
+#[test]
+fn functions_of_the_recipe_that_is_run_are_overridden_too() {
+    let sandbox = Sandbox::with(
+        "let which = place();\nfn place() { `${name()} place` }\nfn name() { \"theirs\" }\nprint(which);\nprint(name());",
+    )
+    .file("lib/own.rhai", "fn word() { \"mine\" }")
+    .file("mine.rhai", "import \"lib/own\" as own;\nfn name() { own::word() }\nfn other() { place() }")
+    .file("recipe.toml", "[override]\n\"recipe\" = \"mine.rhai\"");
+    sandbox.recipe(["check", "recipe.rhai"]).success().says(&["no problems"]);
+    sandbox.run().success().says(&["mine place"]).never_says(&["theirs"]);
+    // What is wrong in it is told there, and where it is called from.
+    let sandbox = sandbox.file("mine.rhai", "fn name() {\n    read_file(\"nowhere.txt\")\n}");
+    sandbox.run().exits(1).says(&["mine.rhai:2:5", "recipe.rhai:2:17  name(..)"]);
+}
+
+#[test]
+fn a_manifest_of_recipes_own_is_changed_without_a_copy() {
+    let sandbox = Sandbox::with(
+        "deploy_service(create_cluster(\"c\"), \"shop\", #{ image: \"shop:1\", vars: #{ disk: \"fast\" } });",
+    )
+    .file("recipe.toml", "[override]\n\"manifests/service.yaml\" = \"e2e/service.yaml\"");
+    sandbox.recipe(["check", "recipe.rhai"]).exits(2).says(&["the manifest e2e/service.yaml cannot be read"]);
+    let patch = "apiVersion: apps/v1\nkind: Deployment\nmetadata: { name: {{ name }} }\n\
+                 spec: { template: { spec: { nodeSelector: { disk: {{ disk }} } } } }\n";
+    let sandbox = sandbox.file("e2e/service.yaml", patch);
+    sandbox.recipe(["check", "recipe.rhai"]).success().says(&["no problems"]);
+    let sandbox = sandbox.file("e2e/service.yaml", &patch.replace("disk }}", "disc }}"));
+    sandbox.recipe(["check", "recipe.rhai"]).exits(2).says(&["e2e/service.yaml:4:54", "`disc` is undefined"]);
+    let sandbox =
+        sandbox.file("recipe.toml", "[override]\n\"manifests/servise.yaml\" = \"e2e/service.yaml\"");
+    sandbox
+        .recipe(["check", "recipe.rhai"])
+        .exits(2)
+        .says(&["`manifests/servise.yaml`", "manifests/redis.yaml"]);
+}

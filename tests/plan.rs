@@ -100,6 +100,30 @@ fn it_ends_where_a_value_decides() {
 }
 
 #[test]
+fn it_ends_where_a_switch_decides() {
+    let sandbox = Sandbox::with(
+        "let pg = deploy_postgres(create_cluster(\"c\"));\n\
+         let size = switch param(\"size\", \"s\") { \"s\" => 1, _ => 2 };\n\
+         parallel(#{\n    a: || { sleep(size); switch (pg.port + size) { 5432 => sleep(1), _ => deploy_redis(create_cluster(\"d\")) } },\n    \
+         b: || sleep(2),\n});\n\
+         fn pick(n) {\n    switch n { 1 => sleep(\"3s\"), _ => sleep(\"4s\") }\n}\npick(size); // switch\n\
+         switch sql(pg, \"SELECT 1\") { [] => 1, _ => log(\"never\") }\n",
+    );
+    let planned = plan(&sandbox, &[]);
+    let places = planned["unknown_from"].as_array().unwrap().iter().map(|end| {
+        let at = &end["position"];
+        (end["branch"].as_str().unwrap(), at["line"].as_u64().unwrap(), at["column"].as_u64().unwrap())
+    });
+    assert_eq!(places.collect::<Vec<_>>(), [("a", 4, 26), ("", 11, 1)], "{planned:#}");
+    let found: Vec<_> = names(&planned["steps"]).iter().map(|name| name.trim().to_owned()).collect();
+    assert!(found.iter().any(|name| name == "sleep 3.00 s"), "{found:#?}");
+    assert!(
+        !found.iter().any(|name| name == "sleep 4.00 s" || name.starts_with("deploy_redis")),
+        "{found:#?}"
+    );
+}
+
+#[test]
 fn help_lists_the_parameters_of_the_recipe() {
     let sandbox = Sandbox::with(
         r#"param("replicas", 1, #{ help: "how many workers", choices: [1, 2] });

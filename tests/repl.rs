@@ -247,6 +247,23 @@ fn a_failed_run_is_attached_to_and_resumed() {
 }
 
 #[test]
+fn what_a_resumed_recipe_puts_out_is_a_value() {
+    let sandbox = Sandbox::with(
+        "let cache = deploy_redis(create_cluster(\"c\"));\nlet word = param(\"word\", \"a\");\nsh(\"test -e go\");\noutput(#{ word: word });",
+    );
+    sandbox.recipe(["run", "--keep", "on-failure", "--set", "word=b", "recipe.rhai"]).exits(1);
+    let run = sandbox.runs()[0]["run_id"].as_str().unwrap().to_owned();
+    let sandbox = sandbox.file("go", "");
+    piped(&sandbox, &["--attach", &run], "resume()\n").exits(1).says(&["other parameters", "--set"]);
+    let attach = ["--attach", &run, "--set", "word=b"];
+    let output =
+        piped(&sandbox, &attach, "let all = resume();\nall.word + word\n").success().says(&["is up:"]);
+    assert_eq!(output.stdout, "\"bb\"\n", "{}", output.stderr);
+    sandbox.recipe(["down", &run]).success();
+    sandbox.assert_nothing_left();
+}
+
+#[test]
 fn a_misspelt_variable_is_told_where_a_function_is_defined() {
     let sandbox = Sandbox::new();
     let text = "let port = 1;\nfn sum(items) { let total = 0; for (item, i) in items { totl += item + i; } total + port }\n\

@@ -21,7 +21,7 @@ const HOMES: &[(&str, &str)] = &[
     ("rhai::", "src/script src/primitives src/commands/session.rs src/lib.rs"),
     (
         "tokio_postgres::",
-        "src/migrate src/targets src/primitives/database.rs src/primitives/migrating.rs src/primitives/reset.rs",
+        "src/migrate src/targets src/primitives/database.rs src/primitives/migrating.rs src/primitives/reset.rs src/fault.rs",
     ),
     ("clap::", "src/cli.rs src/cli src/commands/mod.rs src/commands/shell.rs"),
     ("miette::", "src/script/diagnostic.rs src/script/render.rs"),
@@ -39,7 +39,7 @@ const HOMES: &[(&str, &str)] = &[
     ("regex::", "src/targets/engine"),
     ("kube::", "src/targets/kubernetes"),
     ("k8s_openapi::", "src/targets/kubernetes"),
-    ("minijinja::", "src/targets/kubernetes/template.rs"),
+    ("minijinja::", "src/targets/kubernetes/template.rs src/targets/kubernetes/preview.rs"),
     ("clap_complete::", "src/cli.rs src/cli src/commands/shell.rs"),
     ("clap_mangen::", "src/commands/shell.rs"),
 ];
@@ -88,6 +88,30 @@ fn outside_crates_stay_at_home() {
             assert!(at_home || !text.contains(&format!(" {name}")), "{} uses {name}", path.display());
         }
     }
+}
+
+#[test]
+fn what_the_compiler_cannot_check_is_in_one_place() {
+    for (path, text) in ["src", "examples", "benches", "tests"].into_iter().flat_map(sources) {
+        let is_home = path.ends_with("src/supervise/unchecked.rs") || path.ends_with("tests/tidy.rs");
+        assert!(is_home || !text.contains("unsafe "), "{} does what nobody checks", path.display());
+    }
+    let home = std::fs::read_to_string(root().join("src/supervise/unchecked.rs")).unwrap();
+    let reasons = home.matches("// SAFETY: ").count();
+    assert_eq!(home.matches("unsafe {").count(), reasons, "each has its reason");
+    assert!(home.lines().count() < 100);
+}
+
+#[test]
+fn faults_are_made_at_few_seams() {
+    let mut files = 0;
+    for (path, text) in sources("src") {
+        let seams = text.lines().filter(|line| line.contains("fault::") && !line.contains("use crate::"));
+        let seams = seams.count();
+        assert!(path.starts_with("src/fault.rs") || seams <= 3, "{} has many seams", path.display());
+        files += usize::from(seams > 0);
+    }
+    assert!((8..=20).contains(&files), "{files} files have seams");
 }
 
 #[test]

@@ -350,3 +350,34 @@ fn another_program_adds_its_own_primitives() {
     sandbox.recipe(["check", "recipe.rhai"]).exits(2).says(&["unknown function `deploy_mailbox`"]);
     sandbox.assert_nothing_left();
 }
+
+#[test]
+fn what_is_pressed_in_a_pager_is_for_the_pager() {
+    let sandbox = Sandbox::new();
+    let mut doc = sandbox.command(["doc"]);
+    // A shell that is interrupted while it reads goes on with the next command.
+    doc.env(
+        "PAGER",
+        "trap 'echo held' INT; tail -n 2; echo shown; read a </dev/tty; read b </dev/tty; echo over $b",
+    );
+    let mut terminal = sandbox.on_terminal(&doc);
+    terminal.says("`recipe doc NAME` shows options and an example.");
+    terminal.says("shown");
+    terminal.keys("\x03");
+    terminal.says("held");
+    terminal.enter("now");
+    terminal.says("over now");
+    assert_eq!(terminal.end(), 0);
+}
+
+#[test]
+fn lines_of_the_reference_fit_the_terminal() {
+    let sandbox = Sandbox::new();
+    let mut doc = sandbox.command(["doc", "deploy_service"]);
+    doc.env("PAGER", "");
+    let mut terminal = sandbox.on_terminal(&doc);
+    let options = terminal.says("example");
+    let too_long: Vec<_> = options.lines().filter(|line| line.trim_end().chars().count() > 120).collect();
+    assert!(too_long.is_empty(), "{too_long:#?}");
+    assert_eq!(terminal.end(), 0);
+}

@@ -22,6 +22,7 @@ use crate::run::event::CancelReason;
 use crate::run::signal::Signals;
 use crate::run::{Failure, Kind, RunFolder, folder};
 use crate::script::Program;
+use crate::tell::tell;
 use crate::{exit, settings};
 
 /// The word that stands for all earlier runs.
@@ -121,7 +122,7 @@ fn of_history(bench: &Bench, params: &str, history: &[Entry]) -> Option<Baseline
     };
     let base = Baseline::of_runs(&name, &runs);
     if base.is_none() {
-        anstream::eprintln!(
+        tell!(
             "  the history has no runs of {} with these parameters to compare with yet",
             bench.recipe.display()
         );
@@ -187,7 +188,7 @@ impl<'a> Measuring<'a> {
                 Some(format!("{name} {}", duration(runs.last()?.setup_ms)))
             });
             let told: Vec<String> = told.collect();
-            anstream::eprintln!("round {round} of {}: {}", self.args.rounds, told.join(", "));
+            tell!("round {round} of {}: {}", self.args.rounds, told.join(", "));
         }
         Ok(Measured { target, modes })
     }

@@ -7,6 +7,7 @@ use crate::cli::{CheckArgs, CheckFormat};
 use crate::primitives::TABLE;
 use crate::run::Failure;
 use crate::script::{Diagnostic, Program, workspace_of};
+use crate::tell::tell;
 use crate::{exit, settings};
 
 pub(super) fn check(args: &CheckArgs) -> Done {
@@ -22,7 +23,7 @@ pub(super) fn check(args: &CheckArgs) -> Done {
         CheckFormat::Text => {
             for (recipe, problems) in &found {
                 problems.iter().for_each(terminal::show);
-                anstream::eprintln!("{}: {}", recipe.display(), count(problems));
+                tell!("{}: {}", recipe.display(), count(problems));
             }
         }
         CheckFormat::Json => {

@@ -6,20 +6,21 @@ use crate::cli::DownArgs;
 use crate::exit;
 use crate::run::folder::Facts;
 use crate::run::{Failure, Kind, RunFolder};
+use crate::tell::tell;
 
 pub(super) fn down(args: &DownArgs) -> Done {
     let runs = chosen(args)?;
     if runs.is_empty() {
-        anstream::eprintln!("nothing is up");
+        tell!("nothing is up");
         return Ok(exit::DONE);
     }
     super::block_on(async {
         for (folder, facts) in &runs {
             if environment::standing(facts).is_up() {
                 environment::take_down(folder, facts).await?;
-                anstream::eprintln!("{} is down", folder.id);
+                tell!("{} is down", folder.id);
             } else {
-                anstream::eprintln!("{} was down already", folder.id);
+                tell!("{} was down already", folder.id);
             }
         }
         Ok(exit::DONE)

@@ -12,6 +12,7 @@ use crate::cli::{ReportFormat, RunArgs};
 use crate::report::{Model, ReadError, Summary, html, junit, read, svg, timeline, trace};
 use crate::run::folder::SOURCES;
 use crate::run::{Event, Failure, Kind, RunFolder};
+use crate::tell::tell;
 
 /// What is known of a run that is over, or dead.
 pub(super) struct Story {
@@ -121,5 +122,5 @@ fn write(mut file: File, format: ReportFormat, story: &Story) -> Result<(), Fail
 
 fn warn(failure: &Failure) {
     let why = [vec![failure.to_string()], failure.causes()].concat().join(": ");
-    anstream::eprintln!("warning: a report of this run is missing: {why}");
+    tell!("warning: a report of this run is missing: {why}");
 }

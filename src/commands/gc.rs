@@ -13,12 +13,13 @@ use crate::run::folder::{Facts, State};
 use crate::run::journal::{self, Open};
 use crate::run::{Events, Failure, RunFolder, scratch};
 use crate::supervise::marked;
+use crate::tell::tell;
 
 pub(super) fn gc(args: &GcArgs) -> Done {
     let dead: Vec<Dead> = RunFolder::all()?.into_iter().filter_map(Dead::find).collect();
     let orphans = scratch::orphans();
     if dead.is_empty() && orphans.is_empty() {
-        anstream::eprintln!("dead runs have left nothing");
+        tell!("dead runs have left nothing");
         return Ok(exit::DONE);
     }
     if args.dry_run {
@@ -28,7 +29,7 @@ pub(super) fn gc(args: &GcArgs) -> Done {
         for scratch in &orphans {
             describe_orphan(scratch);
         }
-        anstream::eprintln!("nothing was removed: that takes `recipe gc` without --dry-run");
+        tell!("nothing was removed: that takes `recipe gc` without --dry-run");
         return Ok(exit::DONE);
     }
     super::block_on(async {
@@ -100,47 +101,44 @@ impl Dead {
     }
 
     fn describe(&self) {
-        anstream::eprintln!("{}: {}; would remove", self.folder.id, self.why);
+        tell!("{}: {}; would remove", self.folder.id, self.why);
         for Open { kind, name, detail, process, .. } in &self.left {
             match process {
                 Some(process) if process.is_alive() => {
-                    anstream::eprintln!("  {kind} {name}, which still runs (pid {})", process.pid);
+                    tell!("  {kind} {name}, which still runs (pid {})", process.pid);
                 }
-                Some(_) => anstream::eprintln!("  {kind} {name}, which has ended"),
-                None => anstream::eprintln!("  {kind} {name}: {detail}"),
+                Some(_) => tell!("  {kind} {name}, which has ended"),
+                None => tell!("  {kind} {name}: {detail}"),
             }
         }
         let known: Vec<_> = self.left.iter().filter_map(|open| open.process).collect();
         for process in marked(&self.facts.scratch).into_iter().filter(|process| !known.contains(process)) {
-            anstream::eprintln!("  a process that it has started (pid {})", process.pid);
+            tell!("  a process that it has started (pid {})", process.pid);
         }
     }
 
     async fn remove(&self) -> Result<(), Failure> {
         let id = &self.folder.id;
         let Some(_lock) = self.folder.lock() else {
-            anstream::eprintln!("{id}: {}; another recipe is clearing it", self.why);
+            tell!("{id}: {}; another recipe is clearing it", self.why);
             return Ok(());
         };
         take_down(&self.folder, &self.facts).await?;
-        anstream::eprintln!("{id}: {}; cleared", self.why);
+        tell!("{id}: {}; cleared", self.why);
         Ok(())
     }
 }
 
 fn describe_orphan(scratch: &Path) {
-    anstream::eprintln!(
-        "{}: the records of its run are gone, and who made it; would remove",
-        scratch.display()
-    );
-    anstream::eprintln!("  the directory");
+    tell!("{}: the records of its run are gone, and who made it; would remove", scratch.display());
+    tell!("  the directory");
     for process in marked(scratch) {
-        anstream::eprintln!("  a process of it (pid {})", process.pid);
+        tell!("  a process of it (pid {})", process.pid);
     }
 }
 
 async fn remove_orphan(scratch: &Path) -> Result<(), Failure> {
     clear_machine(Vec::new(), scratch).await?;
-    anstream::eprintln!("{}: the records of its run are gone, and who made it; cleared", scratch.display());
+    tell!("{}: the records of its run are gone, and who made it; cleared", scratch.display());
     Ok(())
 }

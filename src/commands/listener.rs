@@ -1,15 +1,14 @@
 //! A program that looks on while a run goes on: `--events-fd`, `--events-socket`.
 
 use std::fs::File;
-use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use crate::cli::RunArgs;
 use crate::report::Stream;
 use crate::run::{Failure, Kind};
+use crate::supervise;
 
 /// The stream to whoever was named on the command line.
 pub(super) fn open(args: &RunArgs) -> Result<Option<Stream>, Failure> {
@@ -26,17 +25,12 @@ pub(super) fn open(args: &RunArgs) -> Result<Option<Stream>, Failure> {
 }
 
 /// Takes over a descriptor that was open when this process began.
-#[expect(unsafe_code, reason = "a number is all that is known of an inherited descriptor")]
 fn inherited(number: i32) -> Result<File, Failure> {
     let closed = || {
         Failure::new(Kind::Usage, format!("the file descriptor {number} is not open"))
             .hint(format!("open it for recipe, as in `recipe run .. --events-fd {number} {number}> FILE`"))
     };
-    if !Path::new("/dev/fd").join(number.to_string()).exists() {
-        return Err(closed());
-    }
-    // SAFETY: It is open, was not opened here, and this is the only owner.
-    let file = File::from(unsafe { OwnedFd::from_raw_fd(number) });
+    let file = File::from(supervise::inherited(number).ok_or_else(closed)?);
     // Servers that outlive this process must not hold its other end open.
     fcntl(&file, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(|errno| closed().cause(errno))?;
     Ok(file)

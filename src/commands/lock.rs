@@ -9,6 +9,7 @@ use crate::exit;
 use crate::run::{Failure, Kind};
 use crate::script::modules::{LOCK, Lock, Locked, Origin, Project, digest, store};
 use crate::script::workspace_of;
+use crate::tell::tell;
 
 pub(super) fn lock(args: &LockArgs) -> Done {
     let here = std::env::current_dir()
@@ -28,7 +29,7 @@ pub(super) fn lock(args: &LockArgs) -> Done {
             Some(_) => "changed",
             None => "new",
         };
-        anstream::eprintln!("  {name}  {}  {word}", locked.commit.as_deref().unwrap_or(&locked.hash));
+        tell!("  {name}  {}  {word}", locked.commit.as_deref().unwrap_or(&locked.hash));
         modules.push(locked);
     }
     let text = toml::to_string(&Lock { modules })

@@ -7,6 +7,7 @@ use crate::cli::{ListArgs, Output};
 use crate::exit;
 use crate::run::RunFolder;
 use crate::run::duration::show;
+use crate::tell::tell;
 
 pub(super) fn ls(args: &ListArgs) -> Done {
     let mut runs = RunFolder::all()?;
@@ -27,7 +28,7 @@ pub(super) fn ls(args: &ListArgs) -> Done {
     }
     if runs.is_empty() {
         let more = if args.all { "" } else { "; --all lists runs that are over" };
-        anstream::eprintln!("no environment is up{more}");
+        tell!("no environment is up{more}");
         return Ok(exit::DONE);
     }
     let width = runs.iter().map(|(folder, _)| folder.id.len()).max().unwrap_or_default().max(3);

@@ -29,7 +29,7 @@ pub(super) fn plan_run(args: &PlanArgs) -> Done {
         problems.iter().for_each(terminal::show);
         return Ok(exit::USAGE);
     }
-    let program = match Program::compile(TABLE, &args.recipe) {
+    let program = match Program::compile_for_plan(TABLE, &args.recipe) {
         Ok(program) => program,
         Err(diagnostic) => {
             terminal::show(&diagnostic);

@@ -10,6 +10,7 @@ use crate::run::event::{EventKind, Level};
 use crate::run::folder::{Facts, Identity, State, state_directory};
 use crate::run::{Failure, Kind, RunFolder};
 use crate::script::Memory;
+use crate::tell::tell;
 
 /// What a run with `--reuse` has found.
 pub(super) struct Reuse {
@@ -25,14 +26,8 @@ pub(super) struct Reuse {
 /// while another run with `--reuse` is at work on it.
 ///
 /// # Errors
-/// On targets whose environments cannot be changed part by part.
+/// When the runs of before cannot be read, or the lock cannot be taken.
 pub(super) fn find(identity: &Identity) -> Result<Reuse, Failure> {
-    if identity.target != "local" {
-        let what =
-            format!("--reuse changes environments on the target `local` only, not on `{}`", identity.target);
-        return Err(Failure::new(Kind::Unsupported, what)
-            .hint("on kind, create_cluster(name, #{ reuse: true }) keeps the cluster for the next run"));
-    }
     let lock = lock(identity)?;
     let up = RunFolder::all()?.into_iter();
     let up: Vec<_> = up.filter(|(_, facts)| can_be_taken_over(facts)).collect();
@@ -70,9 +65,7 @@ fn lock(identity: &Identity) -> Result<File, Failure> {
     };
     let file = open(&path).map_err(failed)?;
     if file.try_lock().is_err() {
-        anstream::eprintln!(
-            "another run with --reuse is at work on this environment; waiting until it is done"
-        );
+        tell!("another run with --reuse is at work on this environment; waiting until it is done");
         file.lock().map_err(failed)?;
     }
     Ok(file)

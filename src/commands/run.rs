@@ -17,6 +17,7 @@ use crate::run::{Failure, folder};
 use crate::script::call::quieten_panics;
 use crate::script::{Diagnostic, Program, workspace_of};
 use crate::targets::caches::Caches;
+use crate::tell::tell;
 use crate::{exit, settings};
 
 /// Problems that make a run pointless, whichever way it would take. Others may
@@ -91,7 +92,7 @@ fn set_up(args: &RunArgs, purpose: Purpose<'_>, reuse: bool) -> Done {
     remember(args, digest, &ended);
     report(args, &ended)?;
     if matches!(purpose, Purpose::Test(_)) && ended.test_code.is_none() {
-        anstream::eprintln!("\n  the tests were not run");
+        tell!("\n  the tests were not run");
     }
     Ok(code(&ended))
 }
@@ -140,10 +141,10 @@ fn print_failed(args: &RunArgs, error: &str) -> Result<(), Failure> {
 
 fn report(args: &RunArgs, ended: &Ended) -> Result<(), Failure> {
     if !args.quiet && !ended.model.steps.is_empty() {
-        anstream::eprint!("\n{}", timeline(&ended.model, terminal::columns()));
+        tell!("\n{}", timeline(&ended.model, terminal::columns()).trim_end());
     }
     if let Some(diagnostic) = &ended.error {
-        anstream::eprintln!();
+        tell!();
         terminal::show(diagnostic);
     }
     for left in &ended.left {
@@ -162,35 +163,35 @@ fn report(args: &RunArgs, ended: &Ended) -> Result<(), Failure> {
 /// What is up now, how to reach it and how to take it down.
 fn describe(ended: &Ended, ttl: Option<Duration>) {
     let id = &ended.folder.id;
-    anstream::eprintln!("\n  all about it: {}", ended.folder.page().display());
+    tell!("\n  all about it: {}", ended.folder.page().display());
     if ended.reason.is_some() || ended.has_failed() {
-        anstream::eprintln!("  records and logs: {}", ended.folder.path.display());
+        tell!("  records and logs: {}", ended.folder.path.display());
         if let Some(diagnostics) = &ended.diagnostics {
-            anstream::eprintln!("  diagnostics:      {}", diagnostics.display());
+            tell!("  diagnostics:      {}", diagnostics.display());
         }
     }
     if !ended.up {
         return;
     }
     let word = if ended.kept { "was kept" } else { "is up" };
-    anstream::eprintln!("\n  {id} {word}");
+    tell!("\n  {id} {word}");
     let width = ended.outputs.keys().map(String::len).max().unwrap_or_default();
     for (name, value) in &ended.outputs {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        anstream::eprintln!("    {name:width$}  {}", ended.secrets.masked(&text));
+        tell!("    {name:width$}  {}", ended.secrets.masked(&text));
     }
     if !ended.outputs.is_empty() {
-        anstream::eprintln!("  as environment variables:  eval \"$(recipe env {id})\"");
+        tell!("  as environment variables:  eval \"$(recipe env {id})\"");
     }
     if ended.has_failed() {
-        anstream::eprintln!("  what its servers wrote:    recipe logs {id}");
+        tell!("  what its servers wrote:    recipe logs {id}");
     }
     if ended.reused && ended.kept {
-        anstream::eprintln!("  it is as far as this run came; the next one with --reuse goes on from there");
+        tell!("  it is as far as this run came; the next one with --reuse goes on from there");
     }
-    anstream::eprintln!("  take it down:              recipe down {id}");
+    tell!("  take it down:              recipe down {id}");
     if let Some(ttl) = ttl {
-        anstream::eprintln!("  by itself it goes down in  {}", show(ttl));
+        tell!("  by itself it goes down in  {}", show(ttl));
     }
 }
 

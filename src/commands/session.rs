@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rhai::EvalAltResult;
+use rhai::{Dynamic, EvalAltResult, Position};
 use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -212,7 +212,7 @@ impl Session<'_> {
             (_, true) => Verbosity::Verbose,
             _ => Verbosity::Normal,
         };
-        reporters.push(progress(ProgressMode::detect(), verbosity));
+        reporters.push(progress(ProgressMode::detect(), verbosity, model));
         Ok(reporters)
     }
 
@@ -237,10 +237,10 @@ impl Session<'_> {
         if ended.has_failed() || ended.outcome() != Outcome::Succeeded {
             // Before `on_exit` and teardown, which remove what explains it.
             let diagnose = token.run_until_cancelled(stage.host.environment.target.diagnose());
-            ended.diagnostics = stop.last_words(&token, PATIENCE, diagnose).await.flatten();
+            ended.diagnostics = stop.last_words(&token, PATIENCE, diagnose).await.flatten().flatten();
         }
         let hooks = on_thread(|done| stage.host.run_exit_hooks(token.clone(), done));
-        if let Err(error) = stop.last_words(&token, PATIENCE, hooks).await
+        if let Some(Err(error)) = stop.last_words(&token, PATIENCE, hooks).await
             && ended.error.is_none()
         {
             ended.error = Some(stage.host.diagnose(&error));
@@ -307,10 +307,9 @@ impl Session<'_> {
         token: CancellationToken,
     ) -> Result<(), Box<EvalAltResult>> {
         let script = on_thread(|done| stage.host.run(&self.program, token, done));
-        match self.args.timeout {
-            None => stop.during(script).await,
-            Some(limit) => stop.until(self.began + limit, script).await,
-        }
+        let deadline = self.args.timeout.map(|limit| self.began + limit);
+        let lost = || Err(EvalAltResult::ErrorTerminated(Dynamic::UNIT, Position::NONE).into());
+        stop.script(deadline, script).await.unwrap_or_else(lost)
     }
 
     fn out_of_time(&self) -> Diagnostic {

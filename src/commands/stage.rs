@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use tokio::runtime::Handle;
 
@@ -49,6 +51,7 @@ pub(super) struct Stage {
     pub facts: Facts,
     pub journal: Journal,
     pub host: Arc<Host>,
+    supervisor: ProcessId,
 }
 
 impl Setting<'_> {
@@ -159,6 +162,7 @@ impl Setting<'_> {
         events: &Events,
         children: &Children,
     ) -> Stage {
+        let process = supervisor.process();
         children.set_guard(environment::guard(&supervisor, &facts.scratch));
         let secrets = events.secrets().clone();
         let belongings = Belongings {
@@ -182,7 +186,7 @@ impl Setting<'_> {
         });
         let (runtime, events) = (self.runtime.clone(), events.clone());
         let host = Host::new(self.program, runtime, events, environment, memory, self.sequential);
-        Stage { folder: folder.clone(), facts: facts.clone(), journal, host }
+        Stage { folder: folder.clone(), facts: facts.clone(), journal, host, supervisor: process }
     }
 }
 
@@ -223,8 +227,14 @@ impl Stage {
         let gone = tokio::time::timeout(PATIENCE, self.host.environment.target.teardown()).await;
         let result = match gone {
             Ok(Ok(())) => Ok(()),
-            // The supervisor has died or hangs: the journal knows what to look for.
-            _ => clear(&self.folder, &self.facts).await,
+            // The supervisor has died or hangs, or something elsewhere does: the
+            // journal knows what to look for.
+            gone => {
+                if gone.is_err() && self.supervisor.is_alive() {
+                    let _ = kill(Pid::from_raw(self.supervisor.pid), Signal::SIGKILL);
+                }
+                clear(&self.folder, &self.facts).await
+            }
         };
         if result.is_ok() {
             self.folder.forget_secrets();
@@ -257,5 +267,7 @@ fn covered(mut texts: BTreeMap<Arc<str>, Arc<str>>, secrets: &Secrets) -> BTreeM
 }
 
 fn unwritable(error: std::io::Error) -> Failure {
-    Failure::new(Kind::Io, "the run's records cannot be written").cause(error)
+    Failure::new(Kind::Io, "the run's records cannot be written")
+        .hint("make room where they are kept, or set RECIPE_STATE_DIR to another directory")
+        .cause(error)
 }

@@ -8,9 +8,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exit;
 use crate::run::child::Children;
-use crate::run::event::{CancelReason, EventKind};
+use crate::run::event::{CancelReason, EventKind, Level};
 use crate::run::signal::Signals;
 use crate::run::{Events, Failure, Kind};
+
+/// How long a cancelled script has to end: more than the grace of its commands.
+const ASKED: Duration = Duration::from_secs(30);
+/// The same when there is no grace any more.
+const KILLED: Duration = Duration::from_secs(10);
 
 /// Listens while work goes on. The first signal cancels, the second ends all
 /// grace, the third leaves at once; the supervisor then sees to the rest.
@@ -56,41 +61,78 @@ impl Stop {
         }
     }
 
-    /// Does `work` while listening, and cancels at `deadline`.
-    pub(super) async fn until<T>(&mut self, deadline: Instant, work: impl Future<Output = T>) -> T {
+    /// Runs a script while listening, and cancels at `deadline`. None when it
+    /// does not end after that, because its thread hangs in the system, as when
+    /// it reads from a disk that does not answer.
+    pub(super) async fn script<T>(
+        &mut self,
+        deadline: Option<Instant>,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
         let mut work = pin!(work);
-        let mut in_time = pin!(tokio::time::sleep_until(deadline.into()));
+        let mut in_time = pin!(at(deadline));
+        let mut lost = pin!(at(None));
         loop {
             tokio::select! {
-                done = &mut work => return done,
-                reason = self.signals.next() => self.signal(reason),
-                () = &mut in_time, if self.reason.is_none() => self.cancel(CancelReason::Deadline),
+                done = &mut work => return Some(done),
+                reason = self.signals.next() => {
+                    self.signal(reason);
+                    lost.set(at(Some(self.unwound())));
+                }
+                () = &mut in_time, if self.reason.is_none() => {
+                    self.cancel(CancelReason::Deadline);
+                    lost.set(at(Some(self.unwound())));
+                }
+                () = &mut lost => {
+                    self.warn("the script hangs in the system and cannot be stopped; it is left behind");
+                    return None;
+                }
             }
         }
     }
 
     /// Does the last `work` while listening; cancels `token`, its own, at the
-    /// second signal and when it takes longer than `patience`.
+    /// second signal and when it takes longer than `patience`. None when it does
+    /// not end after that.
     pub(super) async fn last_words<T>(
         &mut self,
         token: &CancellationToken,
         patience: Duration,
         work: impl Future<Output = T>,
-    ) -> T {
+    ) -> Option<T> {
         let mut work = pin!(work);
         let mut in_time = pin!(tokio::time::sleep(patience));
+        let mut lost = pin!(at(None));
         loop {
             tokio::select! {
-                done = &mut work => return done,
+                done = &mut work => return Some(done),
                 reason = self.signals.next() => {
                     self.signal(reason);
                     if self.count > 1 {
                         token.cancel();
+                        lost.set(at(Some(self.unwound())));
                     }
                 }
-                () = &mut in_time, if !token.is_cancelled() => token.cancel(),
+                () = &mut in_time, if !token.is_cancelled() => {
+                    token.cancel();
+                    lost.set(at(Some(self.unwound())));
+                }
+                () = &mut lost => {
+                    self.warn("a closure of `on_exit` hangs in the system and cannot be stopped; it is left behind");
+                    return None;
+                }
             }
         }
+    }
+
+    fn warn(&self, text: &str) {
+        let text = text.to_owned();
+        self.events.emit(EventKind::Message { level: Level::Warning, branch: "".into(), text });
+    }
+
+    /// When what was cancelled now must have ended.
+    fn unwound(&self) -> Instant {
+        Instant::now() + if self.count > 1 { KILLED } else { ASKED }
     }
 
     /// Does `work` while listening; `pass_on` gets each signal, the second and
@@ -131,6 +173,14 @@ impl Stop {
             self.events.emit(EventKind::CancelBegan { reason });
         }
         self.token.cancel();
+    }
+}
+
+/// Resolves at `time`, if it is given.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
     }
 }
 

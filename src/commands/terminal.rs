@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 
 use crate::run::{Failure, Kind};
 use crate::script::Diagnostic;
+use crate::tell::tell;
 
 /// Columns of the terminal, or of a page where there is none.
 pub(super) fn columns() -> usize {
@@ -18,7 +19,7 @@ pub(super) fn colour() -> bool {
 
 /// Writes an error to standard error.
 pub(super) fn show(diagnostic: &Diagnostic) {
-    anstream::eprintln!("{}", diagnostic.render(colour(), columns().min(110)).trim_end());
+    tell!("{}", diagnostic.render(colour(), columns().min(110)).trim_end());
 }
 
 /// Writes text to standard output as it is.

@@ -15,6 +15,7 @@ use crate::report::test_results;
 use crate::run::event::{EventKind, Level, TestResults};
 use crate::run::foreground::{self, Foreground};
 use crate::run::{Events, Failure, Kind};
+use crate::tell::tell;
 
 /// Names the run for the command, so that it can ask `recipe logs` and others.
 const RUN_VARIABLE: &str = "RECIPE_RUN";
@@ -32,7 +33,7 @@ pub(super) fn test(args: &TestArgs) -> Done {
 /// Becomes the test command of a run, in a process of its own.
 pub(super) fn exec(command: &[OsString]) -> ExitCode {
     let error = foreground::exec(command);
-    anstream::eprintln!("error: `{}` cannot be executed: {error}", command[0].display());
+    tell!("error: `{}` cannot be executed: {error}", command[0].display());
     ExitCode::from(NOT_EXECUTED)
 }
 

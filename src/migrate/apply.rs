@@ -16,6 +16,7 @@ use super::{
     plan::{Migration, Plan},
     script::Message,
 };
+use crate::fault;
 
 /// Undoes what a migration may have set in the session, so that each file meets the same one,
 /// whether it runs right after the others or in a later run.
@@ -149,8 +150,10 @@ async fn lock(
 }
 
 async fn try_lock(client: &Client, key: i64) -> Result<bool, ApplyError> {
-    let row = client.query_one("SELECT pg_try_advisory_lock($1)", &[&key]).await;
-    Ok(row.map_err(while_doing("take the lock on migrations"))?.get(0))
+    // In one message, unlike a statement with a parameter.
+    let answer = client.simple_query(&format!("SELECT pg_try_advisory_lock({key})")).await;
+    let rows = answer.map_err(while_doing("take the lock on migrations"))?;
+    Ok(rows.iter().any(|row| matches!(row, SimpleQueryMessage::Row(row) if row.get(0) == Some("t"))))
 }
 
 async fn apply_locked(
@@ -203,6 +206,7 @@ async fn send(client: &Client, migration: &Migration, message: &Message<'_>) -> 
 
 /// Runs the statements of `sql`; an error comes with the number of statements before it.
 async fn execute(client: &Client, sql: &str) -> Result<(), (usize, tokio_postgres::Error)> {
+    fault::sql(client).await;
     let mut completed = 0;
     let mut replies = pin!(client.simple_query_raw(sql).await.map_err(|error| (0, error))?);
     loop {

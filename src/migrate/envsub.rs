@@ -11,6 +11,9 @@ pub enum EnvsubError {
     /// A `$` without a name, or a brace with a form that goose does not know.
     #[error("`{0}` is no variable: with `ENVSUB ON` write `$$` for a `$` sign")]
     Syntax(String),
+    /// Defaults of defaults without end.
+    #[error("variables are nested more than {DEEPEST} deep here")]
+    TooDeep,
     /// `${NAME?message}` without `NAME`.
     #[error("environment variable `{name}` is {message}")]
     Required {
@@ -21,17 +24,22 @@ pub enum EnvsubError {
     },
 }
 
+/// Nested variables; nobody writes more than two, and each takes stack.
+const DEEPEST: usize = 64;
+
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// `line` with its variables put in.
 pub(super) fn expand(line: &str, env: Lookup<'_>) -> Result<String, EnvsubError> {
-    let mut parser = Parser { rest: line, env };
+    let mut parser = Parser { rest: line, env, depth: 0 };
     parser.text(false)
 }
 
 struct Parser<'a> {
     rest: &'a str,
     env: Lookup<'a>,
+    /// Braces around.
+    depth: usize,
 }
 
 impl Parser<'_> {
@@ -62,6 +70,9 @@ impl Parser<'_> {
         let whole = self.rest;
         let syntax = || EnvsubError::Syntax(whole.split_whitespace().next().unwrap_or_default().to_owned());
         let braced = self.takes("${");
+        if self.depth == DEEPEST {
+            return Err(EnvsubError::TooDeep);
+        }
         if !braced {
             self.rest = &self.rest[1..];
         }
@@ -70,6 +81,7 @@ impl Parser<'_> {
         if !braced {
             return Ok(value.unwrap_or_default());
         }
+        self.depth += 1;
         let value = if self.rest.starts_with('}') {
             value.unwrap_or_default()
         } else if self.takes(":-") {
@@ -89,6 +101,7 @@ impl Parser<'_> {
         } else {
             return Err(syntax());
         };
+        self.depth -= 1;
         if self.takes("}") { Ok(value) } else { Err(syntax()) }
     }
 

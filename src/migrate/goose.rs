@@ -161,6 +161,12 @@ struct Reader<'a> {
     applied: Vec<&'a str>,
 }
 
+/// The script of a file.
+#[cfg(test)]
+pub(super) fn script(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Option<Script> {
+    parse(text, env).ok().map(|parsed| parsed.script)
+}
+
 fn parse(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Parsed, Located<TextError>> {
     let mut reader = Reader {
         part: Part::Before,

@@ -160,22 +160,32 @@ impl Ledger {
     }
 
     async fn read(&self, client: &Client) -> Result<History, tokio_postgres::Error> {
-        let mut rows = BTreeMap::new();
-        for row in client.query(&format!("SELECT version, name, checksum FROM {}", self.own), &[]).await? {
-            rows.insert(
-                parse_version(self.style, row.get(0)),
-                Row { name: row.get(1), checksum: row.get(2) },
-            );
-        }
-        let Some(goose) = &self.goose else {
+        let own = format!("SELECT version, name, checksum FROM {}", self.own);
+        let goose = self.goose.as_ref().map(|goose| {
+            // Older goose wrote a second row, not applied, to take a version back: the last one counts.
+            format!("SELECT version_id, is_applied FROM {goose} ORDER BY id")
+        });
+        // Asked in one go.
+        let (own, goose) = futures::try_join!(client.query(&own, &[]), async {
+            match &goose {
+                Some(goose) => client.query(goose, &[]).await.map(Some),
+                None => Ok(None),
+            }
+        })?;
+        let mut rows: BTreeMap<_, _> = own
+            .into_iter()
+            .map(|row| {
+                let version = parse_version(self.style, row.get(0));
+                (version, Row { name: row.get(1), checksum: row.get(2) })
+            })
+            .collect();
+        let Some(goose) = goose else {
             return Ok(History {
                 applied: rows.into_iter().map(|(version, row)| (version, Some(row))).collect(),
             });
         };
         let mut applied = BTreeMap::new();
-        let select = format!("SELECT version_id, is_applied FROM {goose} ORDER BY id");
-        // Older goose wrote a second row, not applied, to take a version back: the last one counts.
-        for row in client.query(&select, &[]).await? {
+        for row in goose {
             let Ok(number @ 1..) = u64::try_from(row.get::<_, i64>(0)) else { continue };
             let version = Version::Numbered(vec![number]);
             if row.get(1) {

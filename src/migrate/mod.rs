@@ -14,6 +14,8 @@ mod apply;
 mod discover;
 mod envsub;
 mod failure;
+#[cfg(test)]
+mod fuzz_tests;
 mod goose;
 mod ledger;
 mod named;

@@ -117,31 +117,42 @@ sql(pg, "INSERT INTO shop VALUES ($1)", [7]);"#,
     },
 ];
 
-/// The argument `name`: what Kubernetes allows, so that a recipe does not work
-/// on one target only. On the local target it names a directory and a log.
+/// The argument `name`.
 pub(super) fn deployable_name(args: &Arguments) -> Result<String, Failure> {
     let name = args.text("name");
+    nameable(&name).map(|()| name)
+}
+
+/// Whether something can be deployed under a name: what Kubernetes allows, so
+/// that a recipe does not work on one target only. On the local target it names
+/// a directory and a log.
+pub(super) fn nameable(name: &str) -> Result<(), Failure> {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if (1..=63).contains(&name.len())
         && name.chars().all(inner)
         && !name.starts_with('-')
         && !name.ends_with('-')
     {
-        return Ok(name);
+        return Ok(());
     }
     Err(Failure::new(Kind::Usage, format!("`{name}` cannot be the name of a server or service"))
         .hint("use up to 63 small letters, digits and dashes, such as \"audit-store\""))
 }
 
-/// The options `manifest` and `vars`.
-pub(super) fn manifest(call: &Call, args: &Arguments) -> Result<Option<Template>, Failure> {
-    match args.string("manifest") {
-        Some(name) => template(call, args, name).map(Some),
-        None if args.get("vars").is_some() => {
-            Err(Failure::new(Kind::Usage, "option `vars` is for a `manifest`, which is not given"))
-        }
-        None => Ok(None),
+/// The options `manifest` and `vars`, or else what `recipe.toml` changes in the
+/// manifest that recipe calls `shipped`.
+pub(super) fn manifest(call: &Call, args: &Arguments, shipped: &str) -> Result<Option<Template>, Failure> {
+    if let Some(name) = args.string("manifest") {
+        return template(call, args, name).map(Some);
     }
+    if let Some(patch) = call.host().sources.patch_of(shipped) {
+        let name = patch.display().to_string();
+        return Ok(Some(Template { is_patch: true, ..template(call, args, name)? }));
+    }
+    if args.get("vars").is_some() {
+        return Err(Failure::new(Kind::Usage, "option `vars` is for a `manifest`, which is not given"));
+    }
+    Ok(None)
 }
 
 /// The manifest that the recipe calls `name`, with the option `vars`.
@@ -150,7 +161,7 @@ pub(super) fn template(call: &Call, args: &Arguments, name: String) -> Result<Te
         Some(serde_json::Value::Object(vars)) => vars,
         _ => serde_json::Map::new(),
     };
-    Ok(Template { path: call.host().environment.path(&name)?, name, vars })
+    Ok(Template { path: call.host().environment.path(&name)?, name, vars, is_patch: false })
 }
 
 async fn deploy_postgres(call: Call, args: Arguments) -> Done {
@@ -162,7 +173,7 @@ async fn deploy_postgres(call: Call, args: Arguments) -> Done {
         password: args.string("password"),
         settings: args.string_map("settings"),
         storage: args.string("storage"),
-        manifest: manifest(&call, &args)?,
+        manifest: manifest(&call, &args, "manifests/postgres.yaml")?,
         host_port: args.port("host_port"),
         timeout: args.duration("timeout").unwrap_or_default(),
     };
@@ -178,7 +189,7 @@ async fn deploy_redis(call: Call, args: Arguments) -> Done {
         image: args.text("image"),
         password: args.string("password"),
         settings: args.string_map("settings"),
-        manifest: manifest(&call, &args)?,
+        manifest: manifest(&call, &args, "manifests/redis.yaml")?,
         host_port: args.port("host_port"),
         timeout: args.duration("timeout").unwrap_or_default(),
     };

@@ -5,14 +5,15 @@ use redis::Value;
 use rhai::{Array, Dynamic, Map};
 use tokio_postgres::error::{ErrorPosition, SqlState};
 use tokio_postgres::types::{Kind as SqlKind, Type as SqlType};
-use tokio_postgres::{Client, Column, NoTls, SimpleQueryMessage, Statement};
+use tokio_postgres::{Column, SimpleQueryMessage, Statement};
 
 use super::Done;
+use crate::fault::{self, Seam};
 use crate::run::failure::word_length;
 use crate::run::{Excerpt, Failure, Kind};
 use crate::script::json::{from_json, to_json};
 use crate::script::{Arguments, Call, Family, Param, Primitive, Reach, Run, Type};
-use crate::targets::{Postgres, Redis};
+use crate::targets::{Postgres, Redis, Session};
 
 pub(super) const TABLE: &[Primitive] = &[
     Primitive {
@@ -53,36 +54,30 @@ print(redis_command(redis, ["LLEN", "queue"]));"#,
     },
 ];
 
-/// A connection that ends when it is dropped.
-pub(super) struct Session {
-    pub client: Client,
-    connection: tokio::task::JoinHandle<Result<(), tokio_postgres::Error>>,
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.connection.abort();
-    }
-}
-
 /// Connects to the database.
 pub(super) async fn connect(postgres: &Postgres) -> Result<Session, Failure> {
-    connect_to(postgres, &postgres.0.database).await
+    match postgres.0.workload.session() {
+        Some(session) => Ok(session),
+        None => connect_to(postgres, &postgres.0.database).await,
+    }
 }
 
 /// Connects to another database of the server.
 pub(super) async fn connect_to(postgres: &Postgres, database: &str) -> Result<Session, Failure> {
-    let (client, connection) = postgres.config().dbname(database).connect(NoTls).await.map_err(|error| {
-        let what = format!("`{}` does not answer at {}", postgres.0.name, postgres.0.host);
-        Failure::new(Kind::Unreachable, what).cause(error)
-    })?;
-    Ok(Session { client, connection: tokio::spawn(connection) })
+    let silent = || {
+        let name = &postgres.0.name;
+        Failure::new(Kind::Unreachable, format!("`{name}` does not answer at {}", postgres.0.host))
+            .hint(format!("`recipe logs RUN {name}` shows its log"))
+    };
+    fault::at(Seam::Sql).await.map_err(|error| silent().cause(error))?;
+    Session::open(&postgres.config(), database).await.map_err(|error| silent().cause(error))
 }
 
 async fn sql(_call: Call, args: Arguments) -> Done {
     let session = connect(&args.the::<Postgres>("postgres")).await?;
     let (text, params) = (args.text("text"), args.array("params").unwrap_or_default());
     let refused = |error: tokio_postgres::Error| sql_failure(&error, &text);
+    fault::sql(&session.client).await;
     let prepared = match session.client.prepare(&text).await {
         Ok(prepared) => Some(prepared),
         // Several statements cannot be prepared together.
@@ -182,7 +177,8 @@ fn quoted(text: &str) -> String {
 
 fn sql_failure(error: &tokio_postgres::Error, text: &str) -> Failure {
     let Some(refusal) = error.as_db_error() else {
-        return Failure::new(Kind::Unreachable, format!("PostgreSQL was lost: {error}"));
+        return Failure::new(Kind::Unreachable, format!("PostgreSQL was lost: {error}"))
+            .hint("`recipe logs RUN` shows its log");
     };
     let mut message = format!("{} (SQLSTATE {})", refusal.message(), refusal.code().code());
     if let Some(detail) = refusal.detail() {
@@ -215,10 +211,13 @@ async fn redis_command(_call: Call, args: Arguments) -> Done {
     for word in rest {
         command.arg(word.to_string());
     }
-    let unreachable = |error: redis::RedisError| {
-        let what = format!("`{}` does not answer at {}", redis.0.name, redis.0.host);
-        Failure::new(Kind::Unreachable, what).cause(error)
+    let silent = || {
+        let name = &redis.0.name;
+        Failure::new(Kind::Unreachable, format!("`{name}` does not answer at {}", redis.0.host))
+            .hint(format!("`recipe logs RUN {name}` shows its log"))
     };
+    let unreachable = |error: redis::RedisError| silent().cause(error);
+    fault::at(Seam::Redis).await.map_err(|error| silent().cause(error))?;
     let client = redis::Client::open(redis.url()).map_err(unreachable)?;
     let mut connection = client.get_multiplexed_async_connection().await.map_err(unreachable)?;
     let reply: Value = command.query_async(&mut connection).await.map_err(|error| match error.code() {

@@ -7,10 +7,11 @@ use futures::FutureExt;
 use rhai::{Dynamic, Map};
 
 use super::{DONE, Done};
+use crate::fault::{self, Seam};
 use crate::run::child::{Command, Finished, describe, exit_code};
 use crate::run::duration::show;
 use crate::run::event::Level;
-use crate::run::{Failure, Kind, Secrets};
+use crate::run::{Failure, Kind, Secrets, not_executed};
 use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Reach, Run, Type};
 
 pub(super) const TABLE: &[Primitive] = &[
@@ -171,7 +172,7 @@ async fn sh(call: Call, args: Arguments) -> Done {
     };
     let finished = finished.map_err(|error| {
         let at = command.cwd.as_deref().unwrap_or(Path::new(".")).display();
-        Failure::new(Kind::NotFound, format!("`sh` cannot be executed in {at}")).cause(error)
+        not_executed(&format!("`sh` in {at}"), error)
     })?;
     if finished.left_processes {
         let text = "the command left processes running; they were stopped (deploy_service keeps one running)";
@@ -195,7 +196,8 @@ fn output(finished: Finished) -> Dynamic {
 
 fn read_file(call: &Call, args: &Arguments) -> Done {
     let path = args.text("path");
-    let text = fs_err::read_to_string(call.host().environment.path(&path)?);
+    let file = call.host().environment.path(&path)?;
+    let text = fault::blocking(Seam::Files).and_then(|()| fs_err::read_to_string(file));
     text.map(Into::into).map_err(|error| {
         if error.kind() == std::io::ErrorKind::NotFound {
             Failure::new(Kind::NotFound, format!("there is no file `{path}`"))
@@ -213,8 +215,8 @@ fn write_file(call: &Call, args: &Arguments) -> Done {
         Failure::new(Kind::Usage, what)
             .hint("recipes write inside the workspace only; use sh for anything else")
     })?;
-    path.parent()
-        .map_or(Ok(()), fs_err::create_dir_all)
+    fault::blocking(Seam::Files)
+        .and_then(|()| path.parent().map_or(Ok(()), fs_err::create_dir_all))
         .and_then(|()| fs_err::write(&path, args.text("text")))
         .map_err(|error| Failure::new(Kind::Io, format!("`{given}` cannot be written")).cause(error))?;
     DONE

@@ -10,10 +10,11 @@ use rhai::Dynamic;
 use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
 use super::Done;
-use super::database::{Session, connect, connect_to};
+use super::database::{connect, connect_to};
+use crate::fault;
 use crate::run::{Failure, Kind};
 use crate::script::{Arguments, Call, Family, Param, Primitive, Reach, Run, Type};
-use crate::targets::Postgres;
+use crate::targets::{Postgres, Session};
 
 /// The copy to go back to.
 const COPY: &str = "recipe_copy";
@@ -82,6 +83,7 @@ async fn reset(_call: Call, args: Arguments) -> Done {
             "`migrate` makes one where the recipe calls `reset`, if only in a function that is not called",
         ));
     }
+    fault::sql(&session.client).await;
     let replaced = async {
         session.client.batch_execute(&format!("DROP DATABASE IF EXISTS {NEW}")).await?;
         // First, so that the old one stays where there is no room for a new one.

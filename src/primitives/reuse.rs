@@ -2,7 +2,6 @@
 //! over, and the things that they have made.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -13,14 +12,14 @@ use super::kept;
 use super::services::workload;
 use crate::run::{Failure, Step};
 use crate::script::{Environment, Policy, Reusing};
+use crate::targets::Cluster;
 
 pub(super) const REUSING: Reusing = Reusing { policy, verify, remove, address };
 
-/// Something that was ready before has to answer within this time.
-const PATIENCE: Duration = Duration::from_secs(3);
-
 fn policy(primitive: &str) -> Policy {
     match primitive {
+        "create_cluster" => Policy::Place("cluster"),
+        "create_namespace" => Policy::Place("namespace"),
         "deploy_postgres" | "deploy_redis" | "deploy_service" => Policy::Thing,
         // A reset that is done again would undo the statements after it, which are not.
         "sql" | "redis_command" | "reset" => Policy::Effect,
@@ -39,9 +38,13 @@ fn verify(
     step: Step,
 ) -> BoxFuture<'static, Result<Dynamic, Failure>> {
     async move {
+        let target = environment.target.clone();
         let handle = kept::open(known, environment).await?;
+        if let Some(cluster) = handle.clone().try_cast::<Cluster>() {
+            target.rejoin(&cluster).await?;
+        }
         if let Some(workload) = workload(&handle) {
-            workload.ready(&step, PATIENCE).await?;
+            workload.ready(&step, target.patience()).await?;
         }
         Ok(handle)
     }

@@ -126,7 +126,7 @@ async fn deploy_service(call: Call, args: Arguments) -> Done {
         host_port: args.port("host_port"),
         ready: args.string("ready"),
         replicas: args.count("replicas").unwrap_or(1),
-        manifest: manifest(&call, &args)?,
+        manifest: manifest(&call, &args, "manifests/service.yaml")?,
     };
     if request.ready.is_some() && request.port.is_none() {
         return Err(Failure::new(Kind::Usage, "option `ready` needs a `port` to ask")

@@ -6,8 +6,9 @@ use std::io::Write;
 
 use super::Verbosity;
 use super::line::{clean, label};
-use super::model::Step;
+use super::model::{Model, Step};
 use super::narration::Narration;
+use super::shared::SharedModel;
 use crate::run::event::{Level, StepKind};
 use crate::run::{Event, EventKind, Outcome, Reporter, StepId};
 
@@ -21,8 +22,8 @@ pub struct GitHub<W> {
 
 impl<W: Write> GitHub<W> {
     /// Writes to `out`, with colours.
-    pub fn new(out: W, verbosity: Verbosity) -> Self {
-        Self { narration: Narration::new(verbosity), open: None, out }
+    pub fn new(out: W, verbosity: Verbosity, model: &SharedModel) -> Self {
+        Self { narration: Narration::new(verbosity, model), open: None, out }
     }
 
     fn lines(&mut self, event: &Event) -> Vec<String> {
@@ -32,7 +33,8 @@ impl<W: Write> GitHub<W> {
                 // In place of the title.
                 lines.clear();
                 lines.extend(self.close());
-                let title = self.narration.model.steps.get(step).map(label).unwrap_or_default();
+                let title =
+                    self.narration.model.read(|model| model.steps.get(step).map(label)).unwrap_or_default();
                 lines.push(format!("::group::{}", data(&title)));
                 self.open = Some(*step);
             }
@@ -46,7 +48,8 @@ impl<W: Write> GitHub<W> {
             }
             EventKind::RunFinished { outcome: Outcome::Failed, error, .. } => {
                 lines.extend(self.close());
-                lines.push(self.failure(error.as_deref().unwrap_or("the recipe failed")));
+                let error = error.as_deref().unwrap_or("the recipe failed");
+                lines.push(self.narration.model.read(|model| Self::failure(model, error)));
             }
             EventKind::RunFinished { .. } => lines.extend(self.close()),
             _ => {}
@@ -59,8 +62,8 @@ impl<W: Write> GitHub<W> {
     }
 
     /// At the call that failed first.
-    fn failure(&self, error: &str) -> String {
-        let failed = self.narration.model.steps.values().filter(|step| step.outcome == Some(Outcome::Failed));
+    fn failure(model: &Model, error: &str) -> String {
+        let failed = model.steps.values().filter(|step| step.outcome == Some(Outcome::Failed));
         let first = failed.filter(|step| step.children.is_empty()).min_by(|a, b| {
             let end = |step: &Step| step.end_ms.unwrap_or(f64::MAX);
             end(a).total_cmp(&end(b))
@@ -112,8 +115,10 @@ mod tests {
     use crate::run::event::SourcePosition;
 
     fn told(events: &[Event]) -> String {
-        let mut github = GitHub::new(Vec::new(), Verbosity::Normal);
+        let mut model = SharedModel::default();
+        let mut github = GitHub::new(Vec::new(), Verbosity::Normal, &model);
         for event in events {
+            model.event(event).unwrap();
             github.event(event).unwrap();
         }
         let text = String::from_utf8(github.out).unwrap();

@@ -10,6 +10,7 @@ use super::Verbosity;
 use super::frame::{View, frame};
 use super::narration::Narration;
 use super::screen::Screen;
+use super::shared::SharedModel;
 use crate::run::{Event, EventKind, Reporter};
 
 /// Events that come faster than this share a redraw.
@@ -29,15 +30,15 @@ pub struct Live<W = Stderr> {
 impl Live {
     /// Draws on stderr, which should be a terminal that shows colours.
     #[must_use]
-    pub fn new(verbosity: Verbosity) -> Self {
-        Self::on(io::stderr(), verbosity)
+    pub fn new(verbosity: Verbosity, model: &SharedModel) -> Self {
+        Self::on(io::stderr(), verbosity, model)
     }
 }
 
 impl<W: Write> Live<W> {
     /// Draws on `out`, which is as large as stderr.
-    pub fn on(out: W, verbosity: Verbosity) -> Self {
-        let (narration, screen) = (Narration::new(verbosity), Screen::new(out));
+    pub fn on(out: W, verbosity: Verbosity, model: &SharedModel) -> Self {
+        let (narration, screen) = (Narration::new(verbosity, model), Screen::new(out));
         Self { narration, screen, lines: Vec::new(), drawn: None, settled: false }
     }
 
@@ -51,8 +52,10 @@ impl<W: Write> Live<W> {
             height: height.into(),
             branch_width: self.narration.branch_width(),
         };
-        let over = self.settled || self.narration.model.finished.is_some();
-        let rows = if over { Vec::new() } else { frame(&self.narration.model, view) };
+        let rows = self.narration.model.read(|model| {
+            let over = self.settled || model.finished.is_some();
+            if over { Vec::new() } else { frame(model, view) }
+        });
         self.drawn = Some(Instant::now());
         self.screen.draw(&std::mem::take(&mut self.lines), rows, view.columns)
     }

@@ -18,6 +18,8 @@ mod bench;
 mod bench_text;
 mod critical_path;
 mod frame;
+#[cfg(test)]
+mod fuzz_tests;
 mod github;
 mod history;
 mod html;
@@ -119,12 +121,13 @@ impl ProgressMode {
     }
 }
 
-/// The reporter that shows progress on stderr.
+/// The reporter that shows progress on stderr, of a run whose `model` is told of
+/// each event before.
 #[must_use]
-pub fn progress(mode: ProgressMode, verbosity: Verbosity) -> Box<dyn Reporter> {
+pub fn progress(mode: ProgressMode, verbosity: Verbosity, model: &SharedModel) -> Box<dyn Reporter> {
     match (mode, verbosity) {
-        (ProgressMode::Live, Verbosity::Normal | Verbosity::Verbose) => Box::new(Live::new(verbosity)),
-        (ProgressMode::GitHub, _) => Box::new(GitHub::new(anstream::stderr(), verbosity)),
-        _ => Box::new(Plain::new(anstream::stderr(), verbosity)),
+        (ProgressMode::Live, Verbosity::Normal | Verbosity::Verbose) => Box::new(Live::new(verbosity, model)),
+        (ProgressMode::GitHub, _) => Box::new(GitHub::new(anstream::stderr(), verbosity, model)),
+        _ => Box::new(Plain::new(anstream::stderr(), verbosity, model)),
     }
 }

@@ -10,6 +10,7 @@ use unicode_width::UnicodeWidthStr;
 use super::Verbosity;
 use super::line::{clean, entry, label, mark, plural};
 use super::model::{Model, Step};
+use super::shared::SharedModel;
 use crate::run::event::{Level, StepKind};
 use crate::run::{Event, EventKind, Outcome, StepId};
 
@@ -24,7 +25,8 @@ const BRANCH_WIDTH: usize = 24;
 
 /// A run told so far.
 pub(super) struct Narration {
-    pub(super) model: Model,
+    /// Is told of each event before.
+    pub(super) model: SharedModel,
     verbosity: Verbosity,
     branch_width: usize,
     /// When to speak next of a step that waits.
@@ -34,8 +36,8 @@ pub(super) struct Narration {
 }
 
 impl Narration {
-    pub(super) fn new(verbosity: Verbosity) -> Self {
-        let (model, reminders) = (Model::default(), HashMap::new());
+    pub(super) fn new(verbosity: Verbosity, model: &SharedModel) -> Self {
+        let (model, reminders) = (model.clone(), HashMap::new());
         Self { model, verbosity, branch_width: 0, reminders, clock: None }
     }
 
@@ -52,13 +54,16 @@ impl Narration {
     /// Takes in an event; gives the lines that it is worth.
     pub(super) fn hear(&mut self, event: &Event) -> Vec<String> {
         self.clock = Some((event.ms, Instant::now()));
-        self.model.apply(event);
         if let EventKind::StepStarted { branch, .. } = &event.kind {
             self.branch_width = self.branch_width.max(branch.width()).min(BRANCH_WIDTH);
         }
+        self.model.read(|model| self.lines(model, event))
+    }
+
+    fn lines(&self, model: &Model, event: &Event) -> Vec<String> {
         let mut lines = Vec::new();
         match (&event.kind, self.verbosity) {
-            (EventKind::StepFinished { step, .. }, _) => self.finished(*step, &mut lines),
+            (EventKind::StepFinished { step, .. }, _) => self.finished(model, *step, &mut lines),
             (EventKind::Message { level: Level::Warning, branch, text }, _) => {
                 self.say(WARNING, branch, &format!("warning: {text}"), &mut lines);
             }
@@ -68,7 +73,7 @@ impl Narration {
             }
             (EventKind::KillBegan, _) => self.say(WARNING, "", "killing what still runs", &mut lines),
             (EventKind::TeardownFinished { left: left @ 1.. }, _) => {
-                let (left, run_id) = (plural(*left, "resource"), &self.model.run_id);
+                let (left, run_id) = (plural(*left, "resource"), &model.run_id);
                 let text = format!("warning: {left} left behind; try `recipe down {run_id}`");
                 self.say(WARNING, "", &text, &mut lines);
             }
@@ -76,23 +81,23 @@ impl Narration {
             (EventKind::TestStarted { command }, _) => {
                 lines.push(format!("{}  {}", "test".bold(), clean(&command.join(" ")).dimmed()));
             }
-            (EventKind::TestFinished { .. }, _) => lines.extend(self.tested()),
+            (EventKind::TestFinished { .. }, _) => lines.extend(self.tested(model)),
             (EventKind::RunStarted { run_id, recipe, target, .. }, _) => {
                 let title = format!("{} on {target}", recipe.bold());
                 lines.push(format!("{title}  {}", format!("run {run_id}").dimmed()));
             }
             (EventKind::StepStarted { step, kind: StepKind::Phase, .. }, _) => {
-                let title = self.model.steps.get(step).map(label).unwrap_or_default();
+                let title = model.steps.get(step).map(label).unwrap_or_default();
                 lines.push(format!("{}", title.bold()));
             }
             (EventKind::Message { branch, text, .. }, _) => self.say(REMARK, branch, text, &mut lines),
             (EventKind::TeardownStarted, _) => lines.push(format!("{}", "teardown".bold())),
             (EventKind::TeardownFinished { .. }, _) => {
-                let took = self.model.teardown_from_ms.map(|from_ms| event.ms - from_ms);
+                let took = model.teardown_from_ms.map(|from_ms| event.ms - from_ms);
                 lines.push(self.entry(mark(Some(Outcome::Succeeded), false), took, "", "nothing is left"));
             }
             (EventKind::StepOutput { step, line, .. }, Verbosity::Verbose) => {
-                if let Some(step) = self.model.steps.get(step) {
+                if let Some(step) = model.steps.get(step) {
                     let text = format!("{} {} {}", label(step), "│".dimmed(), clean(line));
                     lines.push(self.entry(PLAIN, None, &step.branch, &text));
                 }
@@ -113,9 +118,15 @@ impl Narration {
         if self.verbosity == Verbosity::Quiet {
             return Vec::new();
         }
+        let (lines, still_due) = self.model.read(|model| self.due(model, now_ms));
+        self.reminders = still_due;
+        lines
+    }
+
+    fn due(&self, model: &Model, now_ms: f64) -> (Vec<String>, HashMap<StepId, f64>) {
         let mut lines = Vec::new();
         let mut still_due = HashMap::new();
-        for step in self.model.steps.values().filter(|step| step.end_ms.is_none()) {
+        for step in model.steps.values().filter(|step| step.end_ms.is_none()) {
             let Some(wait) = step.waiting() else { continue };
             let mut due = self.reminders.get(&step.id).copied().unwrap_or_default();
             due = due.max(wait.from_ms + FIRST_REMINDER_MS);
@@ -127,15 +138,14 @@ impl Narration {
             }
             still_due.insert(step.id, due);
         }
-        self.reminders = still_due;
-        lines
+        (lines, still_due)
     }
 
-    fn finished(&self, step: StepId, lines: &mut Vec<String>) {
-        let Some(step) = self.model.steps.get(&step) else { return };
+    fn finished(&self, model: &Model, step: StepId, lines: &mut Vec<String>) {
+        let Some(step) = model.steps.get(&step) else { return };
         let failed = step.outcome == Some(Outcome::Failed);
         // What failed inside a step has been told already.
-        let told = step.kind != StepKind::Primitive || failed && self.failed_inside(step);
+        let told = step.kind != StepKind::Primitive || failed && failed_inside(model, step);
         let worth = failed || step.is_leaf() && self.verbosity > Verbosity::Quiet;
         if told || !worth {
             return;
@@ -149,7 +159,7 @@ impl Narration {
         };
         let name = if failed { Style::new().bold() } else { Style::new() };
         let text = format!("{}{}", label(step).style(name), note.dimmed());
-        let took = Some(self.model.took(step));
+        let took = Some(model.took(step));
         lines.push(self.entry(mark(step.outcome, step.was_cached()), took, &step.branch, &text));
         if let Some(error) = &step.error {
             lines.extend(
@@ -165,13 +175,9 @@ impl Narration {
         }
     }
 
-    fn tested(&self) -> Option<String> {
-        let tested = self.model.tested.as_ref()?;
+    fn tested(&self, model: &Model) -> Option<String> {
+        let tested = model.tested.as_ref()?;
         Some(self.entry(mark(tested.outcome(), false), tested.took(), "", &tested.told()))
-    }
-
-    fn failed_inside(&self, step: &Step) -> bool {
-        self.model.children(Some(step)).any(|child| child.outcome == Some(Outcome::Failed))
     }
 
     fn say(&self, (mark, style): (&str, Style), branch: &str, text: &str, lines: &mut Vec<String>) {
@@ -192,3 +198,7 @@ impl Narration {
 const PLAIN: (&str, Style) = (" ", Style::new());
 const REMARK: (&str, Style) = ("·", Style::new());
 const WARNING: (&str, Style) = ("!", Style::new().yellow().bold());
+
+fn failed_inside(model: &Model, step: &Step) -> bool {
+    model.children(Some(step)).any(|child| child.outcome == Some(Outcome::Failed))
+}

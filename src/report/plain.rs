@@ -4,6 +4,7 @@ use std::io::Write;
 
 use super::Verbosity;
 use super::narration::Narration;
+use super::shared::SharedModel;
 use crate::run::{Event, Reporter};
 
 /// Steps that wait are looked for this often at most: there may be many.
@@ -19,8 +20,8 @@ pub struct Plain<W> {
 impl<W: Write> Plain<W> {
     /// Writes to `out`, with colours; wrap it in an [`anstream::AutoStream`]
     /// to have them only where they are wanted.
-    pub fn new(out: W, verbosity: Verbosity) -> Self {
-        Self { narration: Narration::new(verbosity), looked_ms: 0.0, out }
+    pub fn new(out: W, verbosity: Verbosity, model: &SharedModel) -> Self {
+        Self { narration: Narration::new(verbosity, model), looked_ms: 0.0, out }
     }
 
     fn remind(&mut self, now_ms: f64) -> std::io::Result<()> {
@@ -65,8 +66,10 @@ mod tests {
     use crate::run::{EventKind, Outcome};
 
     fn told(events: &[Event], verbosity: Verbosity) -> String {
-        let mut plain = Plain::new(Vec::new(), verbosity);
+        let mut model = SharedModel::default();
+        let mut plain = Plain::new(Vec::new(), verbosity, &model);
         for event in events {
+            model.event(event).unwrap();
             plain.event(event).unwrap();
         }
         text(plain)
@@ -183,8 +186,10 @@ mod tests {
         let mut run = Sample::new();
         run.start(0.0, 1, 0, "db", StepKind::Primitive, "deploy_postgres postgres");
         run.wait(1000.0, 1, "the image postgres:16 to be pulled");
-        let mut plain = Plain::new(Vec::new(), Verbosity::Normal);
+        let mut model = SharedModel::default();
+        let mut plain = Plain::new(Vec::new(), Verbosity::Normal, &model);
         for event in &run.events[1..] {
+            model.event(event).unwrap();
             plain.event(event).unwrap();
         }
         for seconds in 0..60 {

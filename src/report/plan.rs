@@ -90,7 +90,9 @@ pub fn plan(model: &Model, history: &Durations) -> String {
     let mut text = format!("{} {} on {}\n\n", "plan of".bold(), model.recipe.bold(), model.target);
     for (row, takes_ms) in &rows {
         let takes = takes_ms.map(|ms| format!("  {:>9}", duration(ms))).unwrap_or_default();
-        text.push_str(&format!("  {}{}\n", fit(row, width), takes.dimmed()).replace(" \n", "\n"));
+        let row =
+            if takes.is_empty() { row.clone() } else { format!("{}{}", fit(row, width), takes.dimmed()) };
+        text.push_str(&format!("  {row}\n"));
     }
     let steps = plural(model.steps.values().filter(|step| step.is_leaf()).count(), "step");
     text.push_str(&match sum(&roots) {

@@ -96,7 +96,11 @@ struct Schema {
 /// # Errors
 /// See [`ReadError`].
 pub fn read(path: &Path) -> Result<Vec<Event>, ReadError> {
-    let content = fs_err::read(path).map_err(ReadError::File)?;
+    parse(path, &fs_err::read(path).map_err(ReadError::File)?)
+}
+
+/// The events in `content`, which `path` holds.
+pub(super) fn parse(path: &Path, content: &[u8]) -> Result<Vec<Event>, ReadError> {
     let mut events = Vec::new();
     for (index, line) in content.split_inclusive(|byte| *byte == b'\n').enumerate() {
         if index == 0

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::model::Model;
 use crate::run::{Event, Reporter};
 
-/// A model that a dispatcher fills while others look at it.
+/// A model that a dispatcher fills while others look at it. Reporters that look
+/// come after it.
 #[derive(Debug, Clone, Default)]
 pub struct SharedModel(Arc<Mutex<Model>>);
 

@@ -24,6 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use super::event::Stream;
 use super::output::{Output, Pipe};
+use crate::fault::{self, Seam};
 use crate::supervise::ProcessId;
 
 /// How long a cancelled child has to end by itself.
@@ -246,6 +247,7 @@ impl Children {
         if let Some((uid, gid)) = command.user {
             process.uid(uid).gid(gid);
         }
+        fault::at(Seam::Spawn).await?;
         let mut child = process.spawn()?;
         tracing::debug!(program = ?command.program, pid = child.id(), "started");
         let group = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default();

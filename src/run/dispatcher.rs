@@ -18,6 +18,7 @@ use jiff::Timestamp;
 
 use super::event::{Event, EventKind};
 use super::secrets::{Lines, Secrets};
+use crate::tell::tell;
 
 /// A reader of the stream.
 pub trait Reporter: Send {
@@ -257,7 +258,7 @@ fn tell(
     reporters.retain_mut(|reporter| match tell(reporter) {
         Ok(()) => true,
         Err(error) => {
-            anstream::eprintln!("warning: a report of this run is incomplete: {error:#}");
+            tell!("warning: a report of this run is incomplete: {error:#}");
             false
         }
     });

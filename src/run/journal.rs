@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dispatcher::Events;
 use super::event::EventKind;
+use crate::fault::{self, Seam};
 
 /// One line of `journal.jsonl`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -149,6 +150,7 @@ impl Journal {
     fn write(&self, change: Change) -> io::Result<()> {
         let mut line = serde_json::to_vec(&Entry { at: Timestamp::now(), change })?;
         line.push(b'\n');
+        fault::blocking(Seam::Files)?;
         self.book().file.write_all(&line)
     }
 }

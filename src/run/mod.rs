@@ -23,6 +23,6 @@ pub use event::{Event, EventKind, Outcome, StepId};
 pub use failure::{Excerpt, Failure, Kind};
 pub use folder::RunFolder;
 pub use journal::Journal;
-pub use program::find_program;
+pub use program::{find_program, not_executed};
 pub use secrets::Secrets;
 pub use step::Step;

@@ -11,7 +11,7 @@ use super::render::Mark;
 use super::sources::{CompileError, Sources};
 use super::{explain, task};
 use crate::run::event::SourcePosition;
-use crate::run::{Failure, Kind, Secrets, failure};
+use crate::run::{Excerpt, Failure, Kind, Secrets, failure};
 
 /// One error with everything that belongs to it.
 #[derive(Debug, Default)]
@@ -198,6 +198,18 @@ impl Diagnostic {
         let Some(source) = sources.get(&sources.key_of(position)) else { return };
         let label = (!self.branch.is_empty()).then(|| format!("in branch `{}`", self.branch));
         self.marks.push(Mark::word(&source, position, label));
+    }
+
+    /// Puts it where it is wrong in a file that the recipe names at `named`.
+    pub(super) fn move_to(&mut self, place: Excerpt, named: SourcePosition) {
+        let before = &place.text[..place.span.0];
+        self.position = Some(SourcePosition {
+            file: place.file.as_str().into(),
+            line: before.matches('\n').count() + 1,
+            column: before.rsplit('\n').next().unwrap_or_default().chars().count() + 1,
+        });
+        self.trace.push((named, format!("`{}` is named here", place.file)));
+        self.marks.push(place.into());
     }
 
     /// Makes a list of the branches that failed just as this one did.

@@ -1,8 +1,8 @@
 //! The text of an entry: whether it is complete, and what it is in a recipe.
 
-use rhai::{AST, ASTNode, Engine, ParseError, ParseErrorType, Stmt};
+use rhai::{AST, ASTNode, Engine, Expr, ParseError, ParseErrorType, Stmt};
 
-use super::syntax::call_of;
+use super::syntax::{FunctionCall, call_of};
 use super::tokens::ends_inside;
 
 /// Whether `text` can be run, or would compile if it went on.
@@ -40,15 +40,32 @@ fn goes_on(error: &ParseError, text: &str) -> bool {
 pub(super) fn only_looks(ast: &AST) -> bool {
     let mut looks = !ast.has_functions();
     ast.walk(&mut |path| {
-        looks &= match path {
-            [ASTNode::Stmt(Stmt::Expr(_) | Stmt::Noop(_))] | [_, .., _] => {
-                path.last().is_none_or(|node| call_of(node).is_none())
-            }
-            _ => false,
-        };
+        let is_value =
+            matches!(path, [ASTNode::Stmt(Stmt::Expr(_) | Stmt::FnCall(..) | Stmt::Noop(_))] | [_, .., _]);
+        looks &= is_value && path.last().and_then(call_of).is_none_or(|call| changes_nothing(&call));
         true
     });
     looks
+}
+
+/// Whether a call leaves everything as it is: what people do to see whether it
+/// works. A `SELECT` may call functions, which may do anything.
+fn changes_nothing(call: &FunctionCall<'_>) -> bool {
+    let given = call.arguments.len() + usize::from(call.is_method);
+    match call.name {
+        _ if call.is_operator => true,
+        _ if call.is_qualified => false,
+        "logs" => true,
+        "http" => given == 1,
+        "sql" => match call.arguments.get(1 - usize::from(call.is_method)) {
+            Some(Expr::StringConstant(text, _)) => {
+                let text = text.trim_start().to_ascii_lowercase();
+                text.starts_with("select ") && !text.replace("count(*)", "").contains('(')
+            }
+            _ => false,
+        },
+        _ => false,
+    }
 }
 
 /// An entry so that others can follow it in a recipe.
@@ -88,6 +105,27 @@ mod tests {
             (")", true),
         ] {
             assert_eq!(is_complete(&engine, text), complete, "{text}");
+        }
+    }
+
+    #[test]
+    fn knows_what_only_looks() {
+        let engine = Engine::new();
+        for (text, looks) in [
+            ("1 + 2", true),
+            ("svc.url", true),
+            ("logs(svc)", true),
+            ("http(svc.url + \"/items\").json", true),
+            ("http(svc.url, #{ method: \"POST\" })", false),
+            ("sql(pg, \"SELECT count(*) FROM items\")[0].count", true),
+            ("pg.sql(\"select * from items\")", true),
+            ("sql(pg, \"SELECT create_partition('2026-01-01')\")", false),
+            ("sql(pg, \"DELETE FROM items\")", false),
+            ("let a = logs(svc);", false),
+            ("wait_ready(svc)", false),
+            ("logs(deploy_redis(cluster))", false),
+        ] {
+            assert_eq!(only_looks(&engine.compile(text).unwrap()), looks, "{text}");
         }
     }
 

@@ -38,6 +38,13 @@ impl Environment {
         path.strip_prefix(&self.workspace).unwrap_or(path).display().to_string()
     }
 
+    /// The outputs as a script's map, secrets in full.
+    pub fn outputs_value(&self) -> Dynamic {
+        let outputs = self.outputs.lock().unwrap_or_else(PoisonError::into_inner);
+        let fields = outputs.iter().map(|(name, value)| (name.as_str().into(), value.clone()));
+        fields.collect::<rhai::Map>().into()
+    }
+
     /// The outputs as JSON, secrets in full.
     #[must_use]
     pub fn outputs_json(&self) -> serde_json::Map<String, serde_json::Value> {

@@ -1,16 +1,14 @@
 //! The host of a script: builds the interpreter, compiles and runs.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use futures::future::BoxFuture;
 use rhai::packages::Package;
-use rhai::{
-    AST, Dynamic, Engine, EvalAltResult, FnPtr, NativeCallContext, OptimizationLevel, Position, Scope,
-};
+use rhai::{Dynamic, Engine, EvalAltResult, FnPtr, NativeCallContext, OptimizationLevel, Position, Scope};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -18,11 +16,12 @@ use super::branch::{Branch, on_progress};
 use super::call::{Call, Started, bug, finish_step, one_line};
 use super::check::{Finding, Site};
 use super::diagnostic::Diagnostic;
-use super::environment::{Environment, workspace_of};
+use super::environment::Environment;
 use super::interactive::values;
 use super::memory::Memory;
 use super::parallel::{GroupFailure, run_branch};
 use super::primitive::Primitive;
+use super::program::{Program, evaluate};
 use super::resolver::Resolver;
 use super::reuse::{Reusing, Takeover};
 use super::snapshot::snapshot;
@@ -50,28 +49,14 @@ pub struct Table {
     /// The name of a value that is a handle.
     pub name_of: fn(&Dynamic) -> Option<String>,
     /// What is wrong with a call of a primitive that only the primitive knows,
-    /// given all calls of the file and the workspace.
-    pub rules: fn(&Site, &[Site], &Path) -> Vec<Finding>,
+    /// given all calls of the recipe and its modules, and the workspace.
+    pub rules: fn(&Site, &[&Site], &Path) -> Vec<Finding>,
     /// A value written down, with the handles in it.
     pub keep: fn(&Dynamic) -> Option<serde_json::Value>,
     /// A value that was written down, with its handles opened again.
     pub open: fn(serde_json::Value, Arc<Environment>) -> BoxFuture<'static, Result<Dynamic, Failure>>,
     /// How steps are spared in a run that takes an environment over.
     pub reusing: Reusing,
-}
-
-/// A recipe compiled together with its modules.
-pub struct Program {
-    /// The interpreter it was compiled for.
-    pub(super) engine: Arc<Engine>,
-    /// All texts.
-    pub sources: Sources,
-    /// The key of the recipe among them.
-    pub(super) main: String,
-    /// What its relative paths are relative to.
-    pub(super) workspace: PathBuf,
-    pub(super) ast: Arc<AST>,
-    pub(super) table: Table,
 }
 
 /// A script being run.
@@ -111,50 +96,6 @@ pub(super) struct ExitHook {
     call: Call,
 }
 
-impl Program {
-    /// Compiles a recipe and all it imports.
-    ///
-    /// # Errors
-    /// The first file that cannot be read or compiled, with its imports.
-    pub fn compile(table: Table, path: &Path) -> Result<Self, Box<Diagnostic>> {
-        let workspace = workspace_of(path);
-        let sources = Sources::of(&workspace).map_err(Box::<Diagnostic>::from)?;
-        let engine = Arc::new(engine(table, &sources));
-        let overriding =
-            sources.search().overriding().try_for_each(|file| sources.compile(&engine, file).map(drop));
-        match overriding.and_then(|()| sources.compile(&engine, path)) {
-            Ok(ast) => Ok(Self { engine, sources, main: super::sources::key(path), workspace, ast, table }),
-            Err(error) => Err(Box::new(super::diagnostic::compile(&sources, &error))),
-        }
-    }
-}
-
-impl Program {
-    /// Problems that can be seen without running the recipe, warnings too.
-    #[must_use]
-    pub fn check(&self) -> Vec<Diagnostic> {
-        super::check::compiled(&self.engine, &self.sources, self.table, &self.workspace)
-    }
-
-    /// All problems of the recipe at `path`, also where it does not compile.
-    #[must_use]
-    pub fn problems(table: Table, path: &Path) -> Vec<Diagnostic> {
-        let sources = match Sources::of(&workspace_of(path)) {
-            Ok(sources) => sources,
-            Err(failure) => return vec![failure.into()],
-        };
-        super::check::recipe(&engine(table, &sources), &sources, table, path)
-    }
-
-    /// The calls of a primitive in the recipe and its modules.
-    #[must_use]
-    pub fn calls_of(&self, primitive: &str) -> Vec<Site> {
-        let trees = self.sources.trees().into_iter();
-        let sites = trees.flat_map(|(_, ast)| super::check::sites(self.table, &ast));
-        sites.filter(|site| site.primitive.name == primitive).collect()
-    }
-}
-
 pub(super) fn engine(table: Table, sources: &Sources) -> Engine {
     let mut engine = Engine::new_raw();
     rhai::packages::StandardPackage::new().register_into_engine(&mut engine);
@@ -177,8 +118,9 @@ pub(super) fn engine(table: Table, sources: &Sources) -> Engine {
     task::register(&mut engine);
     unknown::register(&mut engine);
     (table.types)(&mut engine);
+    let natives = register::natives(&engine, (table.primitives)());
     for primitive in (table.primitives)() {
-        register::register(&mut engine, primitive);
+        register::register(&mut engine, primitive, &natives);
     }
     engine
 }
@@ -230,13 +172,13 @@ impl Host {
         token: CancellationToken,
         done: impl FnOnce(Result<(), Box<EvalAltResult>>) + Send + 'static,
     ) -> std::io::Result<()> {
-        let (host, ast) = (self.clone(), program.ast.clone());
+        let (host, ast, overriding) = (self.clone(), program.ast.clone(), program.overriding.clone());
         thread::Builder::new().name("script".to_owned()).stack_size(STACK).spawn(move || {
             let branch = Branch::main(host.clone(), token);
             let _entered = branch.clone().enter();
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 let mut scope = Scope::new();
-                let result = host.engine.run_ast_with_scope(&mut scope, &ast).map(|()| Dynamic::UNIT);
+                let result = evaluate(&host.engine, &mut scope, &ast, overriding.as_deref());
                 *host.variables.lock().unwrap_or_else(PoisonError::into_inner) = values(&scope);
                 result
             }));

@@ -13,7 +13,8 @@ use super::branch::Branch;
 use super::diagnostic::Diagnostic;
 use super::entry::{only_looks, terminated};
 use super::failure;
-use super::host::{Host, Program, STACK, Table, engine};
+use super::host::{Host, STACK, Table, engine};
+use super::program::Program;
 use super::show::show;
 use super::sources::{CompileError, Sources};
 use super::{call, check, diagnostic, sources};
@@ -74,6 +75,7 @@ impl Program {
             main,
             workspace: folder.to_owned(),
             ast: Arc::new(AST::empty()),
+            overriding: None,
             table,
         })
     }

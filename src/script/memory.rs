@@ -37,6 +37,9 @@ pub struct Remembered {
     pub on: Option<String>,
     /// What it returned, handles in the form of [`crate::targets::Kept`].
     pub value: Value,
+    /// It was undone, and what was done to it is lost.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub undone: bool,
 }
 
 type Key = (String, String, String);
@@ -68,10 +71,12 @@ impl Memory {
         let aside = path(folder).with_extension("new");
         let mut options = std::fs::OpenOptions::new();
         let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+        let mut lines = Vec::new();
         for each in remembered {
-            serde_json::to_writer(&mut file, each)?;
-            file.write_all(b"\n")?;
+            serde_json::to_writer(&mut lines, each)?;
+            lines.push(b'\n');
         }
+        file.write_all(&lines)?;
         std::fs::rename(aside, path(folder))
     }
 
@@ -89,7 +94,13 @@ impl Memory {
     }
 
     /// Steps that are repeated take these values, in this order.
-    pub fn recall(&self, remembered: Vec<Remembered>) {
+    pub fn recall(&self, mut remembered: Vec<Remembered>) {
+        while let Some(at) = remembered.iter().position(|each| each.undone) {
+            let undone = remembered.remove(at);
+            let rest = remembered.split_off(at);
+            remembered.retain(|each| !each.goes_with(&undone));
+            remembered.extend(rest);
+        }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         for Remembered { branch, primitive, arguments, value, .. } in remembered {
             known.entry((branch, primitive, arguments)).or_default().push_back(value);
@@ -110,6 +121,14 @@ impl Memory {
             line.push(b'\n');
             let _ = file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line);
         }
+    }
+}
+
+impl Remembered {
+    /// Whether it is lost when a thing is undone: the thing, or done to it.
+    pub(super) fn goes_with(&self, thing: &Self) -> bool {
+        (&self.primitive, &self.title) == (&thing.primitive, &thing.title)
+            || self.on.as_ref() == Some(&thing.title)
     }
 }
 

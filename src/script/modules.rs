@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::suggest;
 use crate::run::folder::runs_directory;
 use crate::run::{Failure, Kind};
+use crate::targets::kubernetes::SHIPPED;
 
 /// Names folders to look for modules in, separated as in `PATH`.
 const PATH_VARIABLE: &str = "RECIPE_PATH";
@@ -67,9 +68,17 @@ pub(super) struct Search {
     named: BTreeMap<String, PathBuf>,
     /// Files of which the functions of another replace some.
     overrides: BTreeMap<PathBuf, PathBuf>,
+    /// Manifests that recipe brings along, and what changes them.
+    patches: BTreeMap<String, PathBuf>,
 }
 
 impl Project {
+    /// The file that changes a manifest which recipe brings along.
+    #[must_use]
+    pub fn patch_of(&self, shipped: &str) -> Option<&Path> {
+        self.overrides.get(shipped).map(PathBuf::as_path)
+    }
+
     /// Reads the project's `recipe.toml`, if it has one.
     ///
     /// # Errors
@@ -167,6 +176,10 @@ impl Search {
             }
         }
         for (module, file) in &project.overrides {
+            if Path::new(module).extension().is_some_and(|extension| extension == "yaml") {
+                search.patches.insert(shipped(module)?.to_owned(), file.clone());
+                continue;
+            }
             let original = search.find(&workspace.join(module), module);
             if !original.is_file() {
                 let what = format!("recipe.toml overrides `{module}`, which there is none of");
@@ -200,10 +213,30 @@ impl Search {
         self.overrides.get(file).map(PathBuf::as_path)
     }
 
+    /// The file whose functions are replaced by those of `file`.
+    pub(super) fn overridden_by(&self, file: &Path) -> Option<&Path> {
+        let is_it = |over: &Path| over.canonicalize().is_ok_and(|over| over == file);
+        self.overrides.iter().find(|(_, over)| is_it(over)).map(|(original, _)| original.as_path())
+    }
+
+    /// The file that changes a manifest which recipe brings along.
+    pub(super) fn patch_of(&self, shipped: &str) -> Option<&Path> {
+        self.patches.get(shipped).map(PathBuf::as_path)
+    }
+
     /// All files that replace functions.
     pub(super) fn overriding(&self) -> impl Iterator<Item = &Path> {
         self.overrides.values().map(PathBuf::as_path)
     }
+}
+
+/// The manifest of recipe's own that is called so.
+fn shipped(name: &str) -> Result<&str, Failure> {
+    if SHIPPED.contains(&name) {
+        return Ok(name);
+    }
+    let what = format!("recipe.toml overrides the manifest `{name}`, which recipe does not bring along");
+    Err(Failure::new(Kind::Usage, what).hint(format!("those that it does are: {}", SHIPPED.join(", "))))
 }
 
 fn with_extension(path: &Path) -> PathBuf {

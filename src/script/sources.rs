@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use rhai::{AST, Engine, EvalAltResult, Expr, Position};
 
 use super::modules::Search;
-use super::syntax;
+use super::{subjects, syntax};
 use crate::run::Failure;
 use crate::run::event::SourcePosition;
 
@@ -30,6 +30,8 @@ pub struct Source {
 pub struct Sources {
     files: Arc<RwLock<HashMap<String, Source>>>,
     search: Arc<Search>,
+    /// Whether they are compiled for a plan.
+    planned: bool,
 }
 
 /// Why a recipe does not compile.
@@ -56,6 +58,11 @@ impl Sources {
         Ok(Self { search: Arc::new(Search::of(workspace)?), ..Self::default() })
     }
 
+    /// The same, compiled for a plan.
+    pub(super) fn for_plan(self) -> Self {
+        Self { planned: true, ..self }
+    }
+
     /// The file that `import "module"` means in the file `importer`.
     pub(super) fn module_path(&self, importer: Option<&str>, module: &str) -> PathBuf {
         let folder = importer.map(Path::new).and_then(Path::parent).unwrap_or(Path::new("."));
@@ -65,6 +72,12 @@ impl Sources {
     /// Where modules are found.
     pub(super) fn search(&self) -> &Search {
         &self.search
+    }
+
+    /// The file that changes a manifest which recipe brings along.
+    #[must_use]
+    pub fn patch_of(&self, shipped: &str) -> Option<&Path> {
+        self.search.patch_of(shipped)
     }
 
     /// Adds a text that is in no file, under a name for people.
@@ -168,7 +181,8 @@ impl Sources {
             Box::new(CompileError { error, file, imports })
         })?;
         self.insert(&key, &display(path), &text);
-        let mut ast = engine.compile(&text).map_err(|error| {
+        let read = if self.planned { subjects::read(&text) } else { text };
+        let mut ast = engine.compile(&read).map_err(|error| {
             Box::new(CompileError { error: error.into(), file: key.clone(), imports: imports.to_vec() })
         })?;
         ast.set_source(&key);

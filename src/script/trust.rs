@@ -14,8 +14,8 @@ use super::arguments::Arguments;
 use super::check::{Finding, diagnostics, sites};
 use super::diagnostic::Diagnostic;
 use super::environment::Environment;
-use super::host::Program;
 use super::primitive::{Opt, Primitive, Reach};
+use super::program::Program;
 use crate::run::{Failure, Kind};
 
 /// What to do about a refusal.

@@ -5,13 +5,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rhai::{Dynamic, Engine, EvalAltResult};
+use rhai::{Dynamic, Engine, EvalAltResult, Position};
 use tokio::runtime::Handle;
 
 use super::environment::Environment;
 use super::failure::failure_of;
-use super::host::{Host, Program};
+use super::host::Host;
 use super::memory::Memory;
+use super::program::Program;
 use crate::run::event::SourcePosition;
 use crate::run::{Events, Failure, Kind};
 
@@ -95,8 +96,17 @@ fn is_reading(error: &EvalAltResult) -> bool {
 const READ: &str = "only a run knows";
 
 fn read(value: &Unknown) -> Box<EvalAltResult> {
-    let failure = Failure::new(Kind::Script, format!("{READ} {}", value.0));
-    super::failure::raise(failure, rhai::Position::NONE)
+    read_at(value, Position::NONE)
+}
+
+fn read_at(value: &Unknown, at: Position) -> Box<EvalAltResult> {
+    super::failure::raise(Failure::new(Kind::Script, format!("{READ} {}", value.0)), at)
+}
+
+/// A value, if it is one that is known before a run.
+pub(super) fn readable(value: Dynamic, at: Position) -> Result<Dynamic, Box<EvalAltResult>> {
+    let unknown = value.read_lock::<Unknown>().map(|unknown| read_at(&unknown, at));
+    unknown.map_or(Ok(value), Err)
 }
 
 pub(super) fn register(engine: &mut Engine) {

@@ -14,8 +14,10 @@ use tokio::sync::watch;
 use super::connection::{Connection, Spawning};
 use super::failure::Failure;
 use super::identity::ProcessId;
+use super::process::not_started;
 use super::protocol::{Exit, Lease, Reply, Request, Signal, Spawn, Status, VERSION};
 use super::{SUBCOMMAND, socket_path};
+use crate::fault::{self, Seam};
 
 /// What goes wrong between a client and a supervisor.
 #[derive(Debug, thiserror::Error)]
@@ -144,6 +146,7 @@ impl Supervisor {
     /// # Errors
     /// A [`Failure`] that tells what could not be started and why.
     pub async fn spawn(&self, spec: Spawn) -> Result<Process, SupervisorError> {
+        fault::at(Seam::Server).await.map_err(|error| not_started(&spec, &error))?;
         let name = spec.name.clone();
         let (sender, exit) = watch::channel(None);
         let spawning = Spawning { name: name.clone(), exit: sender };

@@ -35,6 +35,7 @@ mod process;
 pub mod protocol;
 mod shim;
 mod teardown;
+mod unchecked;
 
 use std::path::{Path, PathBuf};
 
@@ -44,6 +45,7 @@ pub use identity::ProcessId;
 pub use marked::{MARK_VARIABLE, end_marked, marked};
 pub use protocol::{Exit, Lease, ProcessStatus, Signal, Spawn, Status, StopPolicy, Successor, User};
 pub use shim::run_shim;
+pub use unchecked::inherited;
 
 /// The hidden subcommand that has to call [`run_shim`].
 pub const SUBCOMMAND: &str = "__supervise";

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::failure::Failure;
 use super::identity::{ProcessId, descendants};
 use super::protocol::{Ended, Exit, ProcessStatus, Signal, Spawn, StopPolicy};
+use super::unchecked::prepare_in_child;
 
 /// How long the kernel may take to carry out a SIGKILL.
 pub(super) const KILL_WAIT: Duration = Duration::from_secs(10);
@@ -148,7 +149,7 @@ fn no_log(spec: &Spawn, error: &io::Error) -> Failure {
     Failure::NoLog { name: spec.name.clone(), log: spec.log.clone(), reason: error.to_string() }
 }
 
-fn not_started(spec: &Spawn, error: &io::Error) -> Failure {
+pub(super) fn not_started(spec: &Spawn, error: &io::Error) -> Failure {
     let (name, program) = (spec.name.clone(), spec.program.clone());
     let is_path = program.components().nth(1).is_some();
     match error.kind() {
@@ -165,41 +166,6 @@ fn not_started(spec: &Spawn, error: &io::Error) -> Failure {
 fn is_in_path(spec: &Spawn) -> bool {
     let path = spec.env.get("PATH").map(String::as_str).unwrap_or_default();
     std::env::split_paths(path).any(|folder| folder.join(&spec.program).exists())
-}
-
-/// Arranges what has to be done between fork and exec: default signals, for
-/// whoever started recipe may have ignored some; and on Linux a signal from the
-/// kernel when the supervisor dies.
-#[expect(unsafe_code, reason = "no other way to act between fork and exec")]
-fn prepare_in_child(command: &mut Command, on_supervisor_death: Signal) {
-    let supervisor = nix::unistd::getpid();
-    let in_child = move || {
-        for each in signal::Signal::iterator() {
-            // SAFETY: The default disposition runs no code of ours. Fails for
-            // SIGKILL and SIGSTOP, which have no other.
-            let _ = unsafe { signal::signal(each, signal::SigHandler::SigDfl) };
-        }
-        die_with(supervisor, on_supervisor_death)
-    };
-    // SAFETY: The closure calls nothing but signal(2), prctl(2) and getppid(2),
-    // which are async-signal-safe, and does not allocate. std has switched the
-    // user before, which would otherwise clear the death signal.
-    unsafe { command.pre_exec(in_child) };
-}
-
-/// The kernel sends it when the *thread* that forked ends: the supervisor has
-/// but one.
-#[cfg(target_os = "linux")]
-fn die_with(supervisor: Pid, signal: Signal) -> io::Result<()> {
-    nix::sys::prctl::set_pdeathsig(signal::Signal::from(signal))?;
-    // It may have died before it could be asked for.
-    if nix::unistd::getppid() == supervisor { Ok(()) } else { Err(Errno::ESRCH.into()) }
-}
-
-#[cfg(not(target_os = "linux"))]
-#[expect(clippy::unnecessary_wraps, reason = "as on Linux")]
-fn die_with(_: Pid, _: Signal) -> io::Result<()> {
-    Ok(())
 }
 
 /// What [`reap`] found.

@@ -38,6 +38,7 @@ use super::ports::Ports;
 use super::process::{self, Child, Guarded, Reaped, end_guarded};
 use super::protocol::{Call, Message, Ready, Reply, Request, Spawn, Status, Successor, VERSION};
 use super::socket_path;
+use crate::tell::tell;
 
 /// All that the supervisor holds. Borrows of its cells never cross an await.
 pub(super) struct Shim {
@@ -73,11 +74,11 @@ pub fn run_shim(run_dir: &Path) -> ExitCode {
     match supervise(run_dir) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(failure)) => {
-            eprintln!("{failure}");
+            tell!("{failure}");
             ExitCode::FAILURE
         }
         Err(error) => {
-            eprintln!("the supervisor of {} cannot work: {error}", run_dir.display());
+            tell!("the supervisor of {} cannot work: {error}", run_dir.display());
             ExitCode::FAILURE
         }
     }

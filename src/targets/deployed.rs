@@ -139,6 +139,9 @@ pub(super) fn supervisor_failure(error: SupervisorError) -> Failure {
         _ => Kind::Io,
     };
     let mut failure = Failure::new(kind, error.to_string());
+    if matches!(error, SupervisorError::Refused(Refusal::NotStarted { .. })) {
+        failure = failure.hint("it is the system that refuses: its limits (`ulimit -a`) or its permissions");
+    }
     if let Some(cause) = std::error::Error::source(&error) {
         failure = failure.cause(std::io::Error::other(cause.to_string()));
     }

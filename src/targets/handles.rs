@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::Session;
 use super::migrations::{Migrations, Recalled};
 use crate::run::{Failure, Kind, Step};
 
@@ -18,6 +19,12 @@ pub trait Workload: Send + Sync {
 
     /// The last `lines` lines of its log, oldest first.
     async fn logs(&self, lines: usize) -> Result<String, Failure>;
+
+    /// A connection to its database that is not needed any more by whoever has
+    /// made it.
+    fn session(&self) -> Option<Session> {
+        None
+    }
 
     /// What its target needs to open it again in a later process, beside the
     /// handle itself. May hold secrets.

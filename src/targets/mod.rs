@@ -6,10 +6,12 @@
 pub mod caches;
 mod cargo;
 mod deployed;
+mod digest;
 pub mod engine;
 pub mod handles;
 pub mod http;
 pub mod kept;
+mod known;
 pub mod kubernetes;
 pub mod local;
 pub mod migrations;
@@ -19,15 +21,19 @@ mod process;
 mod program;
 mod redis_conf;
 mod requests;
+mod session;
 mod variables;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 pub use handles::{Cluster, Endpoint, Executed, Image, Postgres, Redis, Service, Workload};
+pub use known::Known;
 pub use requests::{ClusterRequest, ImageRequest, PostgresRequest, RedisRequest, ServiceRequest, Template};
+pub use session::Session;
 
 use crate::run::child::Children;
 use crate::run::{Failure, Journal, Kind, RunFolder, Secrets, Step};
@@ -60,9 +66,15 @@ impl Belongings {
         detail: impl Into<String>,
         removal: &impl serde::Serialize,
     ) -> Result<(), Failure> {
-        self.journal
-            .creating_with(kind, name, detail, removal)
-            .map_err(|error| Failure::new(Kind::Io, "the run's journal cannot be written").cause(error))
+        self.journal.creating_with(kind, name, detail, removal).map_err(|error| self.no_journal(error))
+    }
+
+    /// Nothing is made that nobody could find again.
+    fn no_journal(&self, error: std::io::Error) -> Failure {
+        let what = format!("the run's journal cannot be written in {}", self.folder.path.display());
+        Failure::new(Kind::Io, what)
+            .hint("make room there, or set RECIPE_STATE_DIR to another directory")
+            .cause(error)
     }
 
     /// A password nobody has seen, and that nothing will show.
@@ -136,6 +148,17 @@ pub trait Target: Send + Sync {
         let what = format!("`{}` cannot be opened again on the target `{}`", kept.name(), self.name());
         Err(Failure::new(Kind::Unsupported, what)
             .hint("its outputs and logs are there: `recipe env`, `recipe logs`"))
+    }
+
+    /// Goes on with a place that an earlier process of the same run has made,
+    /// once it has shown that it is there.
+    async fn rejoin(&self, _cluster: &Cluster) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Something that was ready before has to answer within this time.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(3)
     }
 
     /// Takes down what is called `name`, also where it has ended or was only

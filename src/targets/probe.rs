@@ -6,9 +6,9 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_postgres::NoTls;
 
-use super::Endpoint;
+use super::{Endpoint, Session};
+use crate::fault::{self, Seam};
 use crate::run::duration::show;
 use crate::run::{Failure, Kind};
 
@@ -56,13 +56,12 @@ where
     })
 }
 
-/// Asks PostgreSQL for a row.
-pub(super) async fn select_one(config: &tokio_postgres::Config) -> Result<(), String> {
-    let (client, connection) = config.connect(NoTls).await.map_err(|error| chain(&error))?;
-    let connection = tokio::spawn(connection);
-    let answer = client.simple_query("SELECT 1").await;
-    connection.abort();
-    answer.map(drop).map_err(|error| chain(&error))
+/// Asks PostgreSQL for a row, by a connection that is then spare.
+pub(super) async fn select_one(config: &tokio_postgres::Config) -> Result<Session, String> {
+    fault::at(Seam::Sql).await.map_err(|error| error.to_string())?;
+    let session = Session::connect(config).await.map_err(|error| chain(&error))?;
+    let answer = session.client.simple_query("SELECT 1").await;
+    answer.map(|_| session).map_err(|error| chain(&error))
 }
 
 /// An error with its cause, in a line.
@@ -85,6 +84,7 @@ pub(super) fn redis_client(endpoint: &Endpoint, password: &str) -> Result<redis:
 
 /// Asks Redis for an answer.
 pub(super) async fn ping(client: &redis::Client) -> Result<(), String> {
+    fault::at(Seam::Redis).await.map_err(|error| error.to_string())?;
     let mut connection =
         client.get_multiplexed_async_connection().await.map_err(|error| error.to_string())?;
     redis::cmd("PING").exec_async(&mut connection).await.map_err(|error| error.to_string())

@@ -25,12 +25,13 @@ impl Belongings {
     /// Starts a process and writes it into the journal, before and after. It
     /// gets the mark of this run into its environment.
     pub(super) async fn spawn(&self, mut spawn: Spawn) -> Result<SupervisedProcess, Failure> {
-        let unwritable = |error| Failure::new(Kind::Io, "the run's journal cannot be written").cause(error);
         let (name, log) = (spawn.name.clone(), spawn.log.clone());
-        self.journal.creating("process", &name, spawn.program.display().to_string()).map_err(unwritable)?;
+        self.journal
+            .creating("process", &name, spawn.program.display().to_string())
+            .map_err(|error| self.no_journal(error))?;
         spawn.env.insert(MARK_VARIABLE.to_owned(), self.scratch.display().to_string());
         let process = self.supervisor.spawn(spawn).await.map_err(supervisor_failure)?;
-        self.journal.running(&name, process.id()).map_err(unwritable)?;
+        self.journal.running(&name, process.id()).map_err(|error| self.no_journal(error))?;
         Ok(SupervisedProcess { name: name.into(), log: Arc::new(log), process: Arc::new(process) })
     }
 }

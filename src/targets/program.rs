@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::{ImageRequest, cargo};
 use crate::run::child::{Children, Command, describe};
-use crate::run::{Failure, Kind, Step};
+use crate::run::{Failure, Kind, Step, not_executed};
 
 /// Runs the image's build command, where it has one, and finds its program.
 pub(super) async fn build(
@@ -58,7 +58,7 @@ pub(super) async fn run(step: &Step, children: &Children, request: &ImageRequest
         ..Command::default()
     };
     let built = children.run(&command, |stream, line| step.output(stream, line)).await;
-    let built = built.map_err(|error| Failure::new(Kind::Io, "`sh` cannot be executed").cause(error))?;
+    let built = built.map_err(|error| not_executed("`sh`", error))?;
     if built.status.success() {
         return Ok(());
     }

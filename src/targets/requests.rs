@@ -42,6 +42,8 @@ pub struct Template {
     pub name: String,
     /// Variables in addition to those that recipe gives.
     pub vars: serde_json::Map<String, serde_json::Value>,
+    /// Whether it only says what is different from recipe's own.
+    pub is_patch: bool,
 }
 
 /// What `build_image` asks for.

@@ -220,3 +220,20 @@ fn nothing_is_used_or_kept_without_cache() {
     let refused = sandbox.recipe(["run", "--no-cache=redis", "recipe.rhai"]);
     refused.exits(2).says(&["invalid value 'redis'"]);
 }
+
+/// What is found only when the server has started on a part of the copy.
+#[test]
+fn a_kept_database_that_is_cut_is_made_anew() {
+    let sandbox = sandbox(&format!("{DEPLOY}{MIGRATE}{DUMP}"));
+    let first = run(&sandbox, &[]);
+    let databases = entries(&sandbox).into_iter().flat_map(|entry| {
+        std::fs::read_dir(entry.join("data/base")).unwrap().map(|database| database.unwrap().path())
+    });
+    for database in databases {
+        std::fs::write(database.join("PG_VERSION"), "").unwrap();
+    }
+    let second = run(&sandbox, &[]);
+    second.missed("deploy_postgres", "what was kept of it was damaged");
+    assert_eq!(second.outputs["dump"], first.outputs["dump"]);
+    assert!(run(&sandbox, &[]).hit("deploy_postgres"), "it is kept again");
+}

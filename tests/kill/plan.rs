@@ -10,9 +10,9 @@ pub struct Scenario {
     pub recipe: &'static str,
 }
 
-/// Each has something that is hard to get rid of: shared memory, processes that
+/// On `local`. Each has something that is hard to get rid of: shared memory, processes that
 /// have left their group, commands of recipe's own, a command under test.
-pub const SCENARIOS: [Scenario; 4] = [
+pub const LOCAL: [Scenario; 4] = [
     Scenario {
         name: "servers",
         args: &["run", "--rm", "recipe.rhai"],
@@ -48,6 +48,21 @@ pub const SCENARIOS: [Scenario; 4] = [
     },
 ];
 
+/// On `kind`: a cluster that goes with its run, and one that stays, of which only
+/// the namespace goes.
+pub const KIND: [Scenario; 2] = [
+    Scenario {
+        name: "own cluster",
+        args: &["run", "--rm", "--target", "kind", "recipe.rhai"],
+        recipe: r#"deploy_redis(create_cluster("kill"), #{ image: param("redis") });"#,
+    },
+    Scenario {
+        name: "kept cluster",
+        args: &["run", "--rm", "--target", "kind", "recipe.rhai"],
+        recipe: r#"deploy_redis(create_cluster("recipe-kill-kept", #{ reuse: true }), #{ image: param("redis") });"#,
+    },
+];
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Victim {
     Recipe,
@@ -71,10 +86,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan of a round; `lengths` are those of the scenarios.
-    pub fn of(seed: u64, round: u64, lengths: &[Duration]) -> Self {
+    /// The plan of a round of one of `scenarios`, which take as long as `lengths`.
+    pub fn of(seed: u64, round: u64, scenarios: &'static [Scenario], lengths: &[Duration]) -> Self {
         let mut random = Random(seed ^ round.wrapping_mul(0xD6E8_FEB8_6659_FD93));
-        let scenario = random.below(SCENARIOS.len());
+        let scenario = random.below(scenarios.len());
         let victim = [Victim::Recipe, Victim::Supervisor, Victim::Both][random.below(3)];
         let blow = match random.below(4) {
             0 | 1 => Blow::Kill,
@@ -83,7 +98,7 @@ impl Plan {
         };
         // Rounds side by side take longer than one alone.
         let after = lengths[scenario] * u32::try_from(random.below(1300)).unwrap() / 1000;
-        Self { scenario: &SCENARIOS[scenario], victim, blow, after }
+        Self { scenario: &scenarios[scenario], victim, blow, after }
     }
 }
 

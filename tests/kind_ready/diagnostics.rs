@@ -133,7 +133,7 @@ async fn the_log_of_a_deleted_pod_is_kept() {
     let folder = RunFolder { id: "run-1".to_owned(), path: folder.path().to_owned() };
     let secrets = Secrets::default();
     secrets.add(SECRET);
-    let _follower = Follower::start(&ground.space, &folder, secrets);
+    let _follower = Follower::start(&ground.space, &folder, secrets, None);
     let pod = format!(
         "{{terminationGracePeriodSeconds: 0, initContainers: [{{name: first, image: IMAGE, \
          command: [sh, -c, 'echo preparing']}}], containers: [{{name: c, image: IMAGE, \

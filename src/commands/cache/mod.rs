@@ -15,6 +15,7 @@ use crate::run::{Failure, Kind};
 use crate::targets::caches::{self, CACHE_VARIABLE};
 use crate::targets::engine;
 use crate::targets::local::cache::{Entry, Store};
+use crate::tell::tell;
 use crate::{exit, settings};
 
 pub(super) fn cache(args: &CacheArgs) -> Done {
@@ -67,7 +68,7 @@ fn ls(output: Output) -> Done {
         return Ok(exit::DONE);
     }
     if databases.is_empty() && layers.is_empty() {
-        anstream::eprintln!("nothing is kept");
+        tell!("nothing is kept");
         return Ok(exit::DONE);
     }
     let mut text = format!("{:12}  {:>10}  {:10}  WHAT\n", "KEY", "SIZE", "USED");
@@ -105,7 +106,7 @@ fn prune(all: bool) -> Done {
         ),
     };
     let left = if all { store.list().len() } else { 0 };
-    anstream::eprintln!("{what}{}", if left > 0 { "; what is in use stays" } else { "" });
+    tell!("{what}{}", if left > 0 { "; what is in use stays" } else { "" });
     Ok(exit::DONE)
 }
 

@@ -65,6 +65,10 @@ fn container(name: &str) -> &'static str {
     }
 }
 
+/// As Rhai writes them.
+const NUMBER: &str =
+    r"\b(0x[0-9A-Fa-f_]+|0o[0-7_]+|0b[01_]+|[0-9][0-9_]*(\.[0-9][0-9_]*)?([eE][+-]?[0-9]+)?)\b";
+
 /// A TextMate grammar, which VS Code and others read as it is.
 pub(super) fn grammar(chosen: &[&Primitive]) -> Value {
     let words = |words: &[&str]| format!("\\b({})\\b", words.join("|"));
@@ -78,16 +82,23 @@ pub(super) fn grammar(chosen: &[&Primitive]) -> Value {
     json!({
         "$schema": "https://raw.githubusercontent.com/martinring/tmlanguage/master/tmlanguage.json",
         "name": "recipe", "scopeName": "source.rhai", "fileTypes": ["rhai"],
+        // They nest.
+        "repository": { "comment": {
+            "name": "comment.block.rhai", "begin": "/\\*", "end": "\\*/", "patterns": [{ "include": "#comment" }],
+        } },
         "patterns": [
             rule("comment.line.double-slash", "//.*$"),
-            json!({ "name": "comment.block.rhai", "begin": "/\\*", "end": "\\*/", "patterns": [] }),
+            json!({ "include": "#comment" }),
             text("double", "\"", escape),
             text("template", "`", inside),
-            rule("constant.numeric", "\\b[0-9][0-9_]*(\\.[0-9]+)?\\b"),
+            rule("string.quoted.single", "'(\\\\[^']+|[^'\\\\])'"),
+            // So that a map within `${..}` does not end it.
+            json!({ "begin": "\\{", "end": "\\}", "patterns": [{ "include": "$self" }] }),
+            rule("constant.numeric", NUMBER),
             rule("keyword.control", &words(&KEYWORDS)),
             rule("support.function", &format!("{}(?=\\s*\\()", words(&names))),
             rule("entity.name.function", "\\b[A-Za-z_][A-Za-z0-9_]*(?=\\s*\\()"),
-            rule("variable.other.property", "\\b[A-Za-z_][A-Za-z0-9_]*(?=\\s*:)"),
+            rule("variable.other.property", "\\b[A-Za-z_][A-Za-z0-9_]*(?=\\s*:(?!:))"),
         ],
     })
 }

@@ -72,7 +72,7 @@ fn list() -> String {
         }
         text.push_str(&format!("{family}\n"));
         for primitive in own {
-            text.push_str(&format!("  {:width$}  {}\n", primitive.name, primitive.summary()));
+            text.push_str(&entry(primitive.name, width, primitive.summary()));
         }
     }
     text.push_str("\n`recipe doc NAME` shows options and an example.\n");
@@ -82,7 +82,7 @@ fn list() -> String {
 fn page(primitive: &Primitive) -> String {
     let mut text = format!("{}\n\n", primitive.signature());
     for paragraph in primitive.doc.split("\n\n") {
-        text.push_str(&indent(&wrap(paragraph, 90)));
+        text.push_str(&indent(&wrap(paragraph, columns().saturating_sub(2).min(90))));
         text.push('\n');
     }
     let given: Vec<_> =
@@ -92,15 +92,25 @@ fn page(primitive: &Primitive) -> String {
     }
     if !primitive.options.is_empty() {
         let width = primitive.options.iter().map(|option| option.name.len()).max().unwrap_or_default();
-        let options: Vec<_> = primitive
-            .options
-            .iter()
-            .map(|option| format!("{:width$}  {}", option.name, explain(option)))
-            .collect();
-        text.push_str(&format!("options\n{}\n", indent(&options.join("\n"))));
+        let options = primitive.options.iter();
+        let options: String = options.map(|option| entry(option.name, width, &explain(option))).collect();
+        text.push_str(&format!("options\n{options}\n"));
     }
     text.push_str(&format!("example\n{}", indent(primitive.example)));
     text
+}
+
+/// A name in a column of its own, and what is said of it within the terminal.
+fn entry(name: &str, width: usize, said: &str) -> String {
+    let before = width + 4;
+    let said = wrap(said, columns().saturating_sub(before).max(20));
+    format!("  {name:width$}  {}\n", said.replace('\n', &format!("\n{:before$}", "")))
+}
+
+/// Columns of the terminal; without one lines are as long as they are, for
+/// programs that look for words.
+fn columns() -> usize {
+    terminal_size::terminal_size_of(std::io::stdout()).map_or(usize::MAX, |(width, _)| usize::from(width.0))
 }
 
 fn explain(option: &Opt) -> String {

@@ -12,6 +12,7 @@ use crate::exit;
 use crate::primitives::TABLE;
 use crate::run::{Failure, Kind};
 use crate::script::Program;
+use crate::tell::tell;
 
 /// Compose files by the names that Docker looks for.
 const COMPOSE: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"];
@@ -30,11 +31,11 @@ pub(super) fn init(args: &InitArgs) -> Done {
     fs_err::write(&args.file, &text)
         .map_err(|error| Failure::new(Kind::Io, "the recipe cannot be written").cause(error))?;
     for note in &draft.notes {
-        anstream::eprintln!("  {note}");
+        tell!("  {note}");
     }
     let problems = Program::problems(TABLE, &args.file);
     problems.iter().for_each(terminal::show);
-    anstream::eprintln!("  wrote {0}; look through it, then: recipe run {0}", args.file.display());
+    tell!("  wrote {0}; look through it, then: recipe run {0}", args.file.display());
     Ok(exit::DONE)
 }
 

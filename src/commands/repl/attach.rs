@@ -10,10 +10,12 @@ use super::room::Room;
 use crate::commands::environment::time_left;
 use crate::commands::terminal;
 use crate::primitives::TABLE;
+use crate::report::params_digest;
 use crate::run::folder::State;
 use crate::run::{Failure, Kind};
 use crate::script::interactive::Refused;
 use crate::script::{Memory, Program};
+use crate::tell::tell;
 
 impl Room<'_> {
     /// Binds the variables of the run's script; what it deployed and did not
@@ -45,12 +47,9 @@ impl Room<'_> {
             }
         }
         let (id, state) = (&folder.id, self.run.stage.facts.state.name());
-        anstream::eprintln!("  {id} is {state}; handles: {}", bound.join(", "));
+        tell!("  {id} is {state}; handles: {}", bound.join(", "));
         if self.run.stage.facts.state == State::Kept {
-            anstream::eprintln!(
-                "  `resume()` or `:resume` goes on with {} where it failed",
-                self.run.stage.facts.recipe
-            );
+            tell!("  `resume()` or `:resume` goes on with {} where it failed", self.run.stage.facts.recipe);
         }
     }
 
@@ -62,6 +61,12 @@ impl Room<'_> {
                 .into());
         }
         let stage = &self.run.stage;
+        if params_digest(self.place.params) != stage.facts.identity.params {
+            let what = format!("{} was run with other parameters than this session has", stage.folder.id);
+            return Err(Failure::new(Kind::Usage, what)
+                .hint("give `recipe repl --attach` the same `--set` and `--params`, so that what was done is known again")
+                .into());
+        }
         let (recipe, folder) = (stage.facts.recipe.clone(), stage.folder.clone());
         let program = Program::compile(TABLE, Path::new(&recipe))?;
         let unreadable = |error| Failure::new(Kind::Io, "the values of the run cannot be read").cause(error);
@@ -85,13 +90,31 @@ impl Room<'_> {
                 let left = time_left(&self.run.stage.facts);
                 self.run.stage.leave_up(State::Up, left).await?;
                 let id = &folder.id;
-                anstream::eprintln!("  {recipe} is done; {id} is up:  eval \"$(recipe env {id})\"");
+                tell!("  {recipe} is done; {id} is up:  eval \"$(recipe env {id})\"");
                 Ok(())
             }
             Ok(Err(error)) => Err(Box::new(host.diagnose(&error))),
             Err(_) => Err(Failure::new(Kind::Bug, "the script's thread has vanished").into()),
         }
     }
+}
+
+/// Whether an entry goes on with the recipe: `resume()`, or `let x = resume()`,
+/// which is what the recipe puts out.
+pub(super) fn resumes(entry: &str) -> bool {
+    parts(entry).is_some_and(|name| name.is_empty() || resumes_into(entry).is_some())
+}
+
+/// The variable that such an entry binds.
+pub(super) fn resumes_into(entry: &str) -> Option<&str> {
+    let name = parts(entry)?.strip_suffix('=')?.trim_end();
+    let name = name.strip_prefix("let ").or_else(|| name.strip_prefix("const ")).unwrap_or(name).trim_start();
+    (!name.is_empty() && identifier(name) == name).then_some(name)
+}
+
+/// What stands before the call that an entry ends with.
+fn parts(entry: &str) -> Option<&str> {
+    entry.trim_end_matches([';', ' ']).strip_suffix("resume()").map(str::trim_end)
 }
 
 /// Whether a value is the handle, or holds it.
@@ -113,4 +136,21 @@ fn identifier(name: &str) -> String {
         name.insert(0, '_');
     }
     name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_what_resumes() {
+        let into = |entry| resumes(entry).then(|| resumes_into(entry));
+        assert_eq!(into("resume();"), Some(None));
+        assert_eq!(into("let all = resume()"), Some(Some("all")));
+        assert_eq!(into("all = resume();"), Some(Some("all")));
+        assert_eq!(into("if true { resume()"), None);
+        assert_eq!(into("let a.b = resume()"), None);
+        assert_eq!(into("my_resume()"), None);
+        assert_eq!(into("resume() + 1"), None);
+    }
 }

@@ -9,6 +9,7 @@ use crate::report::{duration, timeline};
 use crate::run::{Failure, Kind};
 use crate::script::interactive::Refused;
 use crate::script::suggest;
+use crate::tell::tell;
 
 /// A command, for `:help` and completion.
 pub(super) struct Command {
@@ -51,7 +52,7 @@ impl Room<'_> {
             "time" => {
                 let began = Instant::now();
                 self.enter(argument.to_owned(), None).await?;
-                anstream::eprintln!("  took {}", duration(began.elapsed().as_secs_f64() * 1000.0));
+                tell!("  took {}", duration(began.elapsed().as_secs_f64() * 1000.0));
             }
             "steps" => {
                 let steps = self

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::attach;
 use super::helper::Helper;
 use super::input::{Heard, Input};
 use super::run::{Place, Run};
@@ -19,6 +20,7 @@ use crate::run::signal::Signals;
 use crate::run::{Failure, Kind};
 use crate::script::interactive::{Refused, Variable};
 use crate::script::{Interactive, suggest};
+use crate::tell::tell;
 
 /// Whether the session goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +105,7 @@ impl<'a> Room<'a> {
     fn greet(&self) {
         if self.input.is_interactive {
             let (version, target) = (env!("CARGO_PKG_VERSION"), self.target());
-            anstream::eprintln!("recipe {version} on {target}; `:help` lists commands, Ctrl-D leaves");
+            tell!("recipe {version} on {target}; `:help` lists commands, Ctrl-D leaves");
         }
     }
 
@@ -112,8 +114,13 @@ impl<'a> Room<'a> {
             _ if text.is_empty() => Ok(Stay::Here),
             Some(command) => self.command(command.trim()).await,
             // As a call it stands where the recipe would go on.
-            None if self.run.attached && text.trim_end_matches(';') == "resume()" => {
-                self.resume().await.map(|()| Stay::Here)
+            None if self.run.attached && attach::resumes(text) => {
+                self.resume().await?;
+                if let Some(name) = attach::resumes_into(text) {
+                    let outputs = self.run.stage.host.environment.outputs_value();
+                    self.script().bind(name, outputs);
+                }
+                Ok(Stay::Here)
             }
             None => self.enter(text.to_owned(), None).await.map(|()| Stay::Here),
         }
@@ -228,7 +235,7 @@ impl<'a> Room<'a> {
         let lines = recipe.lines().count();
         fs_err::write(&path, format!("{MARK}{recipe}"))
             .map_err(|error| Failure::new(Kind::Io, "the recipe cannot be written").cause(error))?;
-        anstream::eprintln!("  {lines} lines in {0}; `recipe check {0}`, `recipe run {0}`", path.display());
+        tell!("  {lines} lines in {0}; `recipe check {0}`, `recipe run {0}`", path.display());
         Ok(())
     }
 
@@ -282,13 +289,13 @@ impl<'a> Room<'a> {
             self.run.stage.host.set_variables(self.script().values());
             match self.run.stage.leave_up(State::Up, None).await {
                 Ok(()) => {
-                    anstream::eprintln!("  {id} is up; take it down: recipe down {id}");
+                    tell!("  {id} is up; take it down: recipe down {id}");
                     return true;
                 }
                 Err(failure) => terminal::show(&failure.into()),
             }
         } else if !up.is_empty() && !self.input.is_interactive {
-            anstream::eprintln!("  taking down: {}", up.join(", "));
+            tell!("  taking down: {}", up.join(", "));
         }
         let gone = self.run.take_down().await;
         if let Err(failure) = &gone {

@@ -141,7 +141,7 @@ fn dispatcher(model: &SharedModel, record: Option<Record>) -> Dispatcher {
     let _ = model.take();
     let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(model.clone())];
     reporters.extend(record.map(|record| Box::new(record) as Box<dyn Reporter>));
-    reporters.push(progress(ProgressMode::detect(), Verbosity::Normal));
+    reporters.push(progress(ProgressMode::detect(), Verbosity::Normal, model));
     let secrets = Secrets::default();
     secrets.add_environment();
     Dispatcher::start(Instant::now(), secrets, reporters)

@@ -1,6 +1,8 @@
 //! Closures in the syntax tree: which run side by side, and what they capture.
 
-use rhai::{AST, ASTNode, Expr, FnPtr, Position, ScriptFuncDef, Shared};
+use std::collections::HashMap;
+
+use rhai::{AST, ASTNode, Expr, FnCallExpr, FnPtr, Position, ScriptFuncDef, Shared};
 
 use crate::script::syntax::{self, FunctionCall};
 
@@ -47,16 +49,31 @@ pub(super) fn fork(ast: &AST, call: &FunctionCall<'_>) -> Option<Fork> {
     Some(Fork { primitive: call.name.to_owned(), at: call.at, closures })
 }
 
-/// The closure that an expression is. One that captures is, in the tree, a
-/// block that shares the variables and then curries the function with them.
 fn closure(ast: &AST, expression: &Expr, label: String) -> Option<Closure> {
+    let (name, captured) = closed(expression)?;
+    let function = function(ast, &name)?.clone();
+    Some(Closure { label, function, captured })
+}
+
+/// The function that a closure is.
+pub(super) fn function_of<'a>(ast: &'a AST, expression: &Expr) -> Option<&'a ScriptFuncDef> {
+    function(ast, &closed(expression)?.0).map(AsRef::as_ref)
+}
+
+fn function<'a>(ast: &'a AST, name: &str) -> Option<&'a Shared<ScriptFuncDef>> {
+    ast.iter_fn_def().find(|function| function.name == name)
+}
+
+/// The name of the function that a closure is, and what it captures. One that
+/// captures is, in the tree, a block that shares the variables and then curries
+/// the function with them.
+fn closed(expression: &Expr) -> Option<(String, Vec<String>)> {
     let mut found: Option<(String, Vec<String>)> = None;
     let mut visit = |path: &[ASTNode<'_>]| {
         match path.last() {
-            Some(ASTNode::Expr(Expr::FnCall(call, _))) if call.name == "curry" => {
-                if let Some(name) = call.args.first().and_then(function_name) {
-                    let captured = call.args.iter().skip(1).filter_map(variable).collect();
-                    found.get_or_insert((name, captured));
+            Some(ASTNode::Expr(Expr::FnCall(call, _))) => {
+                if let Some(curried) = curried(call) {
+                    found.get_or_insert(curried);
                 }
             }
             Some(ASTNode::Expr(expression)) => {
@@ -72,9 +89,25 @@ fn closure(ast: &AST, expression: &Expr, label: String) -> Option<Closure> {
         Expr::DynamicConstant(..) | Expr::Stmt(_) => expression.walk(&mut Vec::new(), &mut visit),
         _ => return None,
     };
-    let (name, captured) = found?;
-    let function = ast.iter_fn_def().find(|function| function.name == name.as_str())?.clone();
-    Some(Closure { label, function, captured })
+    found
+}
+
+/// The function that is curried, and the variables that it is curried with.
+fn curried(call: &FnCallExpr) -> Option<(String, Vec<String>)> {
+    let name = call.args.first().filter(|_| call.name == "curry").and_then(function_name)?;
+    Some((name, call.args.iter().skip(1).filter_map(variable).collect()))
+}
+
+/// What each closure of a file captures, by the name of its function.
+pub(super) fn captures(ast: &AST) -> HashMap<String, Vec<String>> {
+    let mut captures = HashMap::new();
+    ast.walk(&mut |path| {
+        if let Some(ASTNode::Expr(Expr::FnCall(call, _))) = path.last() {
+            captures.extend(curried(call));
+        }
+        true
+    });
+    captures
 }
 
 fn function_name(expression: &Expr) -> Option<String> {

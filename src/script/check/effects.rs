@@ -7,7 +7,8 @@ use rhai::{AST, ASTNode, Expr, Position, Stmt};
 
 use super::Finding;
 use super::closures::{Closure, fork};
-use super::site::{Site, site};
+use super::constants::Constants;
+use super::site::{Site, constants, site};
 use crate::script::host::Table;
 use crate::script::syntax::{FunctionCall, call_of};
 
@@ -31,7 +32,8 @@ struct Maker {
 
 pub(super) fn findings(table: Table, ast: &AST) -> Vec<Finding> {
     let mut made: HashMap<Thing, Vec<Maker>> = HashMap::new();
-    let mut walk = Walk { table, ast, made: &mut made, depth: 0 };
+    let constants = constants(table, ast);
+    let mut walk = Walk { table, ast, constants: &constants, made: &mut made, depth: 0 };
     walk.statements(ast.statements(), &Maker { at: Position::NONE, branches: Vec::new(), repeated: false });
     let mut found: Vec<_> = made.iter().flat_map(|(thing, makers)| clashes(thing, makers)).collect();
     found.sort_by_key(|finding| (finding.at.line(), finding.at.position()));
@@ -42,6 +44,7 @@ pub(super) fn findings(table: Table, ast: &AST) -> Vec<Finding> {
 struct Walk<'a> {
     table: Table,
     ast: &'a AST,
+    constants: &'a Constants<'a>,
     made: &'a mut HashMap<Thing, Vec<Maker>>,
     /// Own functions may call each other in circles.
     depth: usize,
@@ -86,7 +89,7 @@ impl Walk<'_> {
                 inside.repeated |= fork.primitive == "each";
                 self.statements(function.body.statements(), &inside);
             }
-        } else if let Some(site) = site(self.table, call) {
+        } else if let Some(site) = site(self.table, self.constants, call) {
             for (thing, at) in things(&site) {
                 self.made.entry(thing).or_default().push(Maker { at, ..around.clone() });
             }

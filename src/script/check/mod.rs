@@ -6,11 +6,13 @@
 mod branches;
 pub(super) mod calls;
 mod closures;
+mod constants;
 mod effects;
 mod mend;
 mod results;
 mod site;
 mod text;
+mod tries;
 pub(super) mod unbound;
 
 use std::collections::HashSet;
@@ -24,6 +26,7 @@ pub(in crate::script) use site::sites;
 use super::diagnostic::Diagnostic;
 use super::host::Table;
 use super::sources::Sources;
+use crate::run::Excerpt;
 
 /// One problem, in a file that is known.
 #[derive(Debug, Clone)]
@@ -38,13 +41,15 @@ pub struct Finding {
     pub code: &'static str,
     /// Whether the recipe may be run all the same.
     pub warning: bool,
+    /// The place in a file that the call names, where it is that which is wrong.
+    pub elsewhere: Option<Excerpt>,
 }
 
 impl Finding {
     /// Something that would fail.
     #[must_use]
     pub fn error(code: &'static str, at: Position, message: impl Into<String>) -> Self {
-        Self { at, message: message.into(), hint: None, code, warning: false }
+        Self { at, message: message.into(), hint: None, code, warning: false, elsewhere: None }
     }
 
     /// Something that is hardly meant.
@@ -57,6 +62,13 @@ impl Finding {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Says that it is wrong in a file that the call names.
+    #[must_use]
+    pub fn elsewhere(mut self, place: Option<Excerpt>) -> Self {
+        self.elsewhere = place;
         self
     }
 }
@@ -77,18 +89,28 @@ pub(super) fn compiled(
     workspace: &Path,
 ) -> Vec<Diagnostic> {
     let mut problems = Vec::new();
-    for (key, ast) in sources.trees() {
-        let mut found = calls::findings(engine, table, &ast, &HashSet::new());
-        found.extend(branches::findings(&ast));
-        found.extend(effects::findings(table, &ast));
-        found.extend(results::findings(&ast));
-        let sites = sites(table, &ast);
-        for site in &sites {
-            found.extend((table.rules)(site, &sites, workspace));
+    let trees = sources.trees();
+    let sites: Vec<_> = trees.iter().map(|(_, ast)| sites(table, ast)).collect();
+    // What one file makes, another may read.
+    let all: Vec<_> = sites.iter().flatten().collect();
+    for ((key, ast), sites) in trees.iter().zip(&sites) {
+        let mut found = calls::findings(engine, table, ast, &overridden(sources, key));
+        found.extend(branches::findings(ast));
+        found.extend(effects::findings(table, ast));
+        found.extend(results::findings(ast));
+        for site in sites {
+            found.extend((table.rules)(site, &all, workspace));
         }
-        problems.extend(diagnostics(sources, &key, found));
+        problems.extend(diagnostics(sources, key, found));
     }
     problems
+}
+
+/// The functions of the file that another one overrides, and can call.
+fn overridden(sources: &Sources, key: &str) -> HashSet<String> {
+    let original = sources.search().overridden_by(Path::new(key)).map(super::sources::key);
+    let tree = original.and_then(|original| sources.get(&original)?.ast);
+    tree.iter().flat_map(|tree| tree.iter_functions()).map(|function| function.name.to_owned()).collect()
 }
 
 /// The findings in a file as errors with their place, sorted by it.
@@ -96,16 +118,20 @@ pub(super) fn diagnostics(sources: &Sources, key: &str, mut found: Vec<Finding>)
     found.sort_by_key(|finding| (finding.at.line(), finding.at.position()));
     found.dedup_by(|a, b| a.at == b.at && a.message == b.message);
     let told = found.into_iter().map(|finding| {
-        let Finding { at, message, hint, code, warning } = finding;
+        let Finding { at, message, hint, code, warning, elsewhere } = finding;
+        let here = sources.position(key, at);
         let mut problem = Diagnostic {
             message,
             hint,
             code: code.to_owned(),
             warning,
-            position: Some(sources.position(key, at)),
+            position: Some(here.clone()),
             ..Diagnostic::default()
         };
-        problem.mark_position(sources);
+        match elsewhere {
+            Some(place) => problem.move_to(place, here),
+            None => problem.mark_position(sources),
+        }
         problem
     });
     told.collect()

@@ -41,6 +41,9 @@ pub enum Policy {
     /// It makes something with a name, which is kept while it answers and
     /// nothing of the call has changed.
     Thing,
+    /// It makes a place for things, kept likewise. Its name is one among those
+    /// of its sort alone, which is what they are called: `cluster`.
+    Place(&'static str),
     /// It changes a server, and is not done a second time.
     Effect,
     /// It gives a value that is to stay.
@@ -54,6 +57,10 @@ pub enum Policy {
 impl Policy {
     fn is_value(self) -> bool {
         matches!(self, Self::Value | Self::Secret)
+    }
+
+    fn is_thing(self) -> bool {
+        matches!(self, Self::Thing | Self::Place(_))
     }
 }
 
@@ -181,7 +188,7 @@ impl Takeover {
     }
 
     fn is_thing(&self, known: &Remembered) -> bool {
-        (self.reusing.policy)(&known.primitive) == Policy::Thing
+        (self.reusing.policy)(&known.primitive).is_thing()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -246,7 +253,7 @@ impl Takeover {
     fn learn(&self, done: Remembered) {
         let mut state = self.state();
         match (self.reusing.policy)(&done.primitive) {
-            Policy::Thing => {
+            Policy::Thing | Policy::Place(_) => {
                 state.made.insert(done.title.clone());
             }
             Policy::Effect => {
@@ -289,11 +296,13 @@ impl Host {
 impl State {
     fn learn(&mut self, policy: fn(&str) -> Policy, done: Remembered) {
         match policy(&done.primitive) {
-            Policy::Thing => {
+            Policy::Thing | Policy::Place(_) => {
                 // What was done to the one before is gone with it.
                 self.known.retain(|known| known.on.as_deref() != Some(&done.title));
-                self.known
-                    .retain(|known| policy(&known.primitive) != Policy::Thing || known.title != done.title);
+                self.known.retain(|known| !policy(&known.primitive).is_thing() || known.title != done.title);
+                if done.undone {
+                    return;
+                }
             }
             Policy::Effect | Policy::Value | Policy::Secret => {}
             Policy::Again(_) => return,

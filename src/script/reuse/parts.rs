@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use super::super::arguments::Arguments;
 
-/// Options that say how long to wait, and nothing of what is made.
-const INCIDENTAL: [&str; 1] = ["timeout"];
+/// Options that say how long to wait and what to get ready, and nothing of what
+/// is made.
+const INCIDENTAL: [&str; 2] = ["timeout", "images"];
 
 /// The parts of a call's arguments: `image`, `env.LOG_LEVEL`.
 pub(in super::super) struct Parts(BTreeMap<String, Value>);

@@ -23,7 +23,7 @@ impl Call {
     ) -> Result<Option<Dynamic>, Failure> {
         let Some(takeover) = self.takeover() else { return Ok(None) };
         match (takeover.reusing.policy)(primitive.name) {
-            Policy::Thing => self.thing(takeover, arguments, done).await,
+            Policy::Thing | Policy::Place(_) => self.thing(takeover, arguments, done).await,
             Policy::Effect => self.effect(takeover, done).await,
             Policy::Value | Policy::Secret => {
                 let known = takeover.value(done);
@@ -65,6 +65,10 @@ impl Call {
         };
         self.step.cache(false, format!("made anew: {why}"));
         self.step.message(Level::Info, format!("`{}` is made anew: {why}", done.title));
+        // First, so that what is made by a run that fails or is killed before it
+        // can tell never passes for what was there before.
+        takeover.forget(&done.title);
+        self.host().memory.keep(&Remembered { undone: true, ..done.clone() });
         // Also what an earlier run began to make and did not live to tell of.
         (reusing.remove)(done.title.clone(), environment.clone()).await?;
         if let Some(earlier) = &earlier {
@@ -165,10 +169,15 @@ impl Call {
             branch: self.branch.path.to_string(),
             primitive: primitive.name.to_owned(),
             arguments: arguments.digest(table.keep),
-            title: if policy == Policy::Thing { arguments.text("name") } else { title },
+            title: match policy {
+                Policy::Thing => arguments.text("name"),
+                Policy::Place(sort) => format!("{sort} {}", arguments.text("name")),
+                _ => title,
+            },
             parts: parts.digests(),
             on: (policy == Policy::Effect).then(|| parts.first_handle(arguments)).flatten(),
             value: Value::Null,
+            undone: false,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! that neither a checkout nor a copy changes what an engine caches.
 
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use futures::Stream;
@@ -72,6 +73,10 @@ fn append(archive: &mut Builder<&mut dyn Write>, entry: &Entry) -> io::Result<()
         }
         Body::Link(target) => {
             header.set_entry_type(EntryType::Symlink);
+            // To the letter, unless it is too long for a header.
+            if header.set_link_name_literal(target.as_os_str().as_bytes()).is_ok() {
+                return archive.append_data(&mut header, &entry.path, io::empty());
+            }
             archive.append_link(&mut header, &entry.path, target)
         }
         Body::Text(bytes) => {

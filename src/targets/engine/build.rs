@@ -151,7 +151,7 @@ impl Engine {
     pub(super) async fn tag(&self, image: &str, name: &str) -> Result<(), Failure> {
         let (repository, tag) = reference::split(name);
         let options = TagImageOptions { repo: Some(repository.to_owned()), tag: Some(tag.to_owned()) };
-        let tagged = self.0.docker.tag_image(image, Some(options)).await;
+        let tagged = async { self.asked().await?.tag_image(image, Some(options)).await }.await;
         tagged.map_err(|error| engine_failure(&format!("{image} cannot be called {name}"), error))
     }
 }

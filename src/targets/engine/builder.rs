@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bollard::errors::Error;
 use bollard::models::BuildInfo;
 use bollard::query_parameters::BuildImageOptions;
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryFutureExt, TryStreamExt};
 
 use super::archive;
 use super::context::Context;
@@ -75,7 +75,9 @@ impl Engine {
                 copy
             })
         };
-        let building = self.0.docker.build_image(options, credentials, Some(bollard::body_try_stream(body)));
+        let body = Some(bollard::body_try_stream(body));
+        let building =
+            async { Ok(self.worked().await?.build_image(options, credentials, body)) }.try_flatten_stream();
         let mut building = pin!(building);
         let mut talk = Talk::default();
         while let Some(news) = building.next().await {

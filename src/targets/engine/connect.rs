@@ -10,10 +10,13 @@ use bollard::{API_DEFAULT_VERSION, Docker};
 use super::docker_config::{ContextEndpoint, DockerConfig};
 use super::failure::told;
 use super::{Engine, Inner};
+use crate::fault::{self, Seam};
 use crate::run::{Failure, Kind};
 
 /// A socket that accepts and says nothing belongs to no engine.
 const ANSWER: Duration = Duration::from_secs(10);
+/// What needs no work is answered in this time even by an engine that is busy.
+const PROMPT: Duration = Duration::from_mins(1);
 /// Seconds until the engine begins its answer. An export of large images takes
 /// minutes before its first byte; those who wait have their own deadlines.
 const PATIENCE: u64 = 24 * 60 * 60;
@@ -150,11 +153,16 @@ fn places(variable: &dyn Fn(&str) -> Option<String>, config: &DockerConfig) -> R
 /// The engine at a place, or why there is none.
 async fn answer(place: &Place) -> Result<Engine, String> {
     let docker = client(place)?;
-    let docker = tokio::time::timeout(ANSWER, docker.negotiate_version())
+    let introduced = async {
+        fault::at(Seam::Docker).await?;
+        let docker = docker.negotiate_version().await?;
+        let (version, info) = tokio::try_join!(docker.version(), docker.info())?;
+        Ok((docker, version, info))
+    };
+    let (docker, version, info) = tokio::time::timeout(ANSWER, introduced)
         .await
         .map_err(|_| format!("it did not answer in {} s", ANSWER.as_secs()))?
         .map_err(|error| told(&error))?;
-    let (version, info) = tokio::try_join!(docker.version(), docker.info()).map_err(|error| told(&error))?;
     let components = version.components.unwrap_or_default();
     let is_podman = components.iter().any(|component| component.name.contains("Podman"));
     let provider = if is_podman { Provider::Podman } else { Provider::Docker };
@@ -171,6 +179,7 @@ async fn answer(place: &Place) -> Result<Engine, String> {
         environment.insert("DOCKER_CERT_PATH".to_owned(), certificates.display().to_string());
     }
     Ok(Engine(Arc::new(Inner {
+        asked: docker.clone().with_timeout(PROMPT),
         docker,
         provider,
         environment,

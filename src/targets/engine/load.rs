@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 
 use futures::future::{join_all, try_join_all};
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryFutureExt, TryStreamExt};
 use hyper::body::Bytes;
 use tokio::sync::mpsc;
 
@@ -17,8 +17,8 @@ use super::export::{self, Chunks, Exported};
 use super::layers::Layers;
 use super::layout::{self, Lane, Lanes, blob_name};
 use super::node::Contents;
-use super::program::ProgramImage;
-use super::{Engine, ImageFacts, Node, archive, panicked, reference};
+use super::wanted::{Wanted, kept_config};
+use super::{Engine, Node, archive, panicked, reference};
 use crate::run::{Failure, Kind, Step};
 
 /// Chunks on their way to a node: enough for it to write while more is read.
@@ -50,49 +50,6 @@ pub struct NodeLoad {
     pub had: usize,
 }
 
-/// An image to load.
-struct Wanted {
-    /// What nodes know it by.
-    name: String,
-    facts: ImageFacts,
-    program: Option<Arc<ProgramImage>>,
-    /// Its configuration, where it is known without an export.
-    config: Option<Bytes>,
-}
-
-impl Wanted {
-    /// The manifest that is sent with it. None when a size is unknown.
-    fn manifest(&self, config: u64, size: impl Fn(&str) -> Option<u64>) -> Option<Vec<u8>> {
-        layout::manifest((&self.facts.id, config), &self.facts.diff_ids, size)
-    }
-
-    /// Whether a node has the very image under its name.
-    fn is_in(&self, node: &Contents) -> bool {
-        let Some(named) = node.images.get(&self.name) else { return false };
-        // The kubelet's part of containerd names every image by its id too.
-        if node.images.get(&self.facts.id) == Some(named) {
-            return true;
-        }
-        let size = |digest: &str| node.blobs.get(digest).copied();
-        let sent = size(&self.facts.id).and_then(|config| self.manifest(config, size));
-        sent.is_some_and(|manifest| layout::digest_of(&manifest) == *named)
-    }
-
-    /// Whether nothing that `node` lacks needs an export.
-    fn is_at_hand(&self, node: &Contents, kept: &Layers) -> bool {
-        self.config.is_some()
-            && self.facts.diff_ids.iter().all(|layer| {
-                self.own_size(layer).is_some() || node.blobs.contains_key(layer) || kept.size(layer).is_some()
-            })
-    }
-
-    /// The size of a layer that is made here.
-    fn own_size(&self, layer: &str) -> Option<u64> {
-        let program = self.program.as_ref().filter(|program| program.layer == layer)?;
-        Some(archive::size_of(&program.entries))
-    }
-}
-
 impl Engine {
     /// Brings images into nodes: only the layers that a node lacks, to all
     /// nodes at once. References are those of the engine.
@@ -100,8 +57,18 @@ impl Engine {
     /// # Errors
     /// When the engine has no such image, or a node does not take it.
     pub async fn load(&self, step: &Step, nodes: &[Node], images: &[String]) -> Result<Loaded, Failure> {
+        let wanted = try_join_all(images.iter().map(|image| self.wanted(image))).await?;
+        self.load_wanted(step, nodes, wanted).await
+    }
+
+    pub(super) async fn load_wanted(
+        &self,
+        step: &Step,
+        nodes: &[Node],
+        wanted: Vec<Wanted>,
+    ) -> Result<Loaded, Failure> {
         step.waiting("what the nodes have already");
-        let wanted = Arc::new(try_join_all(images.iter().map(|image| self.wanted(image))).await?);
+        let wanted = Arc::new(wanted);
         let names: Vec<_> =
             wanted.iter().flat_map(|image| [image.name.clone(), image.facts.id.clone()]).collect();
         let contents = try_join_all(nodes.iter().map(|node| self.look_into(node, &names))).await?;
@@ -227,7 +194,8 @@ impl Engine {
     ) {
         let ids: Vec<_> = ids.iter().map(String::as_str).collect();
         while let Some(chunks) = asked.recv().await {
-            let mut export = self.0.docker.export_images(&ids).map_err(io::Error::other).boxed();
+            let export = async { Ok(self.worked().await?.export_images(&ids)) }.try_flatten_stream();
+            let mut export = export.map_err(io::Error::other).boxed();
             while let Some(chunk) = export.next().await {
                 if chunks.send(chunk).await.is_err() {
                     break;
@@ -336,13 +304,6 @@ impl Source {
 /// own state.
 fn is_of_contents(failure: &Failure) -> bool {
     failure.evidence.iter().any(|line| line.contains("not found") || line.contains("digest"))
-}
-
-/// The configuration of an image of an earlier export.
-fn kept_config(id: &str) -> Option<Bytes> {
-    let mut config = Vec::new();
-    io::Read::read_to_end(&mut Layers::default().open(id)?, &mut config).ok()?;
-    (layout::digest_of(&config) == id).then(|| config.into())
 }
 
 /// Forwards the export's own manifests, whose large blobs have been sent.

@@ -6,9 +6,12 @@
 //! build        a Dockerfile and its context   <- context, ignore, digests, archive
 //! program      a program on a base image, one layer that is made here
 //! load         what the nodes lack            <- node, export, layers, layout
+//! addition     a folder on top of an image, for nodes alone
 //! push         to a registry                  <- docker_config for credentials
+//! server       a container that serves for a while
 //! ```
 
+mod addition;
 mod archive;
 mod build;
 mod builder;
@@ -21,6 +24,8 @@ mod dockerfile;
 mod elf;
 mod export;
 mod failure;
+#[cfg(test)]
+mod fuzz_tests;
 mod ignore;
 mod layers;
 mod layout;
@@ -31,24 +36,30 @@ mod program;
 mod pull;
 mod push;
 mod reference;
+mod server;
+mod wanted;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bollard::Docker;
+use bollard::errors::Error;
 use bollard::models::ImageInspect;
 use bollard::query_parameters::RemoveImageOptions;
 
 use self::failure::{engine_failure, is_absent};
 use self::program::ProgramImage;
+use crate::fault::{self, Seam};
 use crate::run::{Failure, Kind};
 
+pub use self::addition::Addition;
 pub use self::build::BuiltImage;
 pub use self::connect::Provider;
 pub use self::layers::{KeptLayer, kept as kept_layers, prune as prune_layers};
 pub use self::load::{Loaded, NodeLoad};
 pub use self::node::Node;
 pub use self::program::program_path;
+pub use self::server::ServerRequest;
 
 /// A connection to a container engine. Cheap to clone.
 #[derive(Clone)]
@@ -56,6 +67,8 @@ pub struct Engine(Arc<Inner>);
 
 struct Inner {
     docker: Docker,
+    /// The same, for questions that it answers at once or never.
+    asked: Docker,
     provider: Provider,
     /// For the CLIs `kind`, `docker` and `podman`.
     environment: BTreeMap<String, String>,
@@ -106,7 +119,7 @@ impl Engine {
     }
 
     async fn inspected(&self, reference: &str) -> Result<Option<ImageInspect>, Failure> {
-        match self.0.docker.inspect_image(reference).await {
+        match async { self.asked().await?.inspect_image(reference).await }.await {
             Ok(image) => Ok(Some(image)),
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(engine_failure(&format!("the image {reference} cannot be looked up"), error)),
@@ -118,13 +131,27 @@ impl Engine {
     /// # Errors
     /// When a container still uses it. That it is gone already is none.
     pub async fn remove_image(&self, reference: &str) -> Result<(), Failure> {
-        let removed = self.0.docker.remove_image(reference, None::<RemoveImageOptions>, None).await;
+        let options = None::<RemoveImageOptions>;
+        let removed = async { self.asked().await?.remove_image(reference, options, None).await }.await;
         match removed {
             Err(error) if !is_absent(&error) => {
                 Err(engine_failure(&format!("the image {reference} cannot be removed"), error))
             }
             _ => Ok(()),
         }
+    }
+
+    /// For what it answers at once.
+    async fn asked(&self) -> Result<&Docker, Error> {
+        fault::at(Seam::Docker).await?;
+        Ok(&self.0.asked)
+    }
+
+    /// For what it works on before it answers, so that only those who wait know
+    /// how long is too long.
+    async fn worked(&self) -> Result<&Docker, Error> {
+        fault::at(Seam::Docker).await?;
+        Ok(&self.0.docker)
     }
 
     fn remember(&self, id: &str, image: ProgramImage) {

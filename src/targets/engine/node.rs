@@ -127,9 +127,9 @@ impl Engine {
             cmd: Some(command.to_vec()),
             ..CreateExecOptions::default()
         };
-        let created = self.0.docker.create_exec(&node.container, options).await.map_err(failed)?;
-        let started =
-            self.0.docker.start_exec(&created.id, None::<StartExecOptions>).await.map_err(failed)?;
+        let asked = self.asked().await.map_err(failed)?;
+        let created = asked.create_exec(&node.container, options).await.map_err(failed)?;
+        let started = asked.start_exec(&created.id, None::<StartExecOptions>).await.map_err(failed)?;
         let StartExecResults::Attached { mut output, input: mut stdin } = started else {
             return Err(Failure::new(Kind::Bug, "a command in a node was detached"));
         };
@@ -161,7 +161,7 @@ impl Engine {
             () = &mut feed => listen.await,
         };
         let (stdout, stderr) = heard.map_err(failed)?;
-        let ended = self.0.docker.inspect_exec(&created.id).await.map_err(failed)?;
+        let ended = asked.inspect_exec(&created.id).await.map_err(failed)?;
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Ok(Executed { code: ended.exit_code.unwrap_or(-1), stdout: text(stdout), stderr: text(stderr) })
     }

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use bollard::models::ImageInspect;
 use bollard::query_parameters::ImportImageOptions;
-use futures::TryStreamExt;
+use futures::{TryFutureExt, TryStreamExt};
 use hyper::body::Bytes;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -126,8 +126,9 @@ impl Engine {
             Entry { path: paths.last().cloned().unwrap_or_default(), mode: 0o644, body: tar },
             text("manifest.json".to_owned(), manifest.to_string().into_bytes()),
         ]);
-        let loading = self.0.docker.import_image_stream(ImportImageOptions::default(), archive, None);
-        let loaded: Result<Vec<_>, _> = loading.try_collect().await;
+        let options = ImportImageOptions::default();
+        let loading = async { Ok(self.worked().await?.import_image_stream(options, archive, None)) };
+        let loaded: Result<Vec<_>, _> = loading.try_flatten_stream().try_collect().await;
         loaded.map_err(|error| {
             engine_failure(&format!("the engine does not take the image {reference}"), error)
         })?;
@@ -216,14 +217,14 @@ fn warn(step: &Step, path: &Path, base: &str) {
     }
 }
 
-fn layers_of(base: Option<&ImageInspect>) -> Vec<&str> {
+pub(super) fn layers_of(base: Option<&ImageInspect>) -> Vec<&str> {
     let root = base.and_then(|image| image.root_fs.as_ref());
     root.and_then(|root| root.layers.as_ref()).into_iter().flatten().map(String::as_str).collect()
 }
 
 /// The image's configuration: the base's, with the program as entry point. The
 /// same parts give the same bytes.
-fn config(
+pub(super) fn config(
     base: Option<&ImageInspect>,
     architecture: &str,
     program: &str,
@@ -266,7 +267,7 @@ fn config(
 }
 
 /// The digest of the archive of `entries`, with `sha256:`.
-fn digest_of(entries: &[Entry]) -> io::Result<String> {
+pub(super) fn digest_of(entries: &[Entry]) -> io::Result<String> {
     struct Sum(Sha256);
     impl Write for Sum {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

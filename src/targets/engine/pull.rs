@@ -1,9 +1,10 @@
 //! Images from registries.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 
 use bollard::query_parameters::CreateImageOptions;
-use futures::TryStreamExt;
+use futures::{TryFutureExt, TryStreamExt};
 
 use super::docker_config::DockerConfig;
 use super::failure::engine_failure;
@@ -31,7 +32,8 @@ impl Engine {
             tag: Some(tag.to_owned()),
             ..CreateImageOptions::default()
         };
-        let mut pulling = self.0.docker.create_image(Some(options), None, credentials);
+        let pulling = async { Ok(self.worked().await?.create_image(Some(options), None, credentials)) };
+        let mut pulling = pin!(pulling.try_flatten_stream());
         let mut layers: BTreeMap<String, (u64, u64)> = BTreeMap::new();
         let failed = |error| {
             engine_failure(&format!("the image {image} is not on this machine and cannot be pulled"), error)

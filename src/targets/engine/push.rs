@@ -1,7 +1,7 @@
 //! Pushing images to a registry, for clusters that pull from it.
 
 use bollard::query_parameters::PushImageOptions;
-use futures::TryStreamExt;
+use futures::{TryFutureExt, TryStreamExt};
 
 use super::docker_config::DockerConfig;
 use super::failure::{engine_failure, told};
@@ -31,7 +31,8 @@ impl Engine {
         let is_new = self.inspect(as_reference).await?.is_none();
         self.tag(image, as_reference).await?;
         let options = PushImageOptions { tag: Some(tag.to_owned()), ..PushImageOptions::default() };
-        let mut pushing = self.0.docker.push_image(repository, Some(options), credentials);
+        let pushing = async { Ok(self.worked().await?.push_image(repository, Some(options), credentials)) };
+        let mut pushing = Box::pin(pushing.try_flatten_stream());
         let mut digest = None;
         let (mut there, mut sent) = (0, 0);
         let outcome = loop {

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::Api;
 use serde::{Deserialize, Serialize};
 
-use super::provider::Made;
-use super::workload::{Deployment, Probe};
-use super::{Kubernetes, Site, Space};
+use super::Kubernetes;
+use super::space::api_failure;
+use super::workload::{Deployment as Deployed, Probe};
 use crate::run::{Failure, Kind};
 use crate::targets::kept::Kept;
 use crate::targets::process::SupervisedProcess;
@@ -15,8 +17,9 @@ use crate::targets::{Endpoint, Workload, probe};
 /// What a workload is, beside its handle.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Own {
+    /// The cluster and the namespace that it is in.
     pub cluster: Arc<str>,
-    pub made: Made,
+    pub namespace: Arc<str>,
     /// The path that answers once it is ready, where it is a service.
     pub path: Option<String>,
 }
@@ -41,34 +44,36 @@ impl Kubernetes {
         let own: Own = serde_json::from_value(own.clone()).map_err(|error| {
             Failure::new(Kind::Io, format!("the record of `{name}` cannot be read")).cause(error)
         })?;
-        let forward = self.adopted_forward(name).await?;
-        let site = self.rejoin(own).await?;
-        Ok(Arc::new(Deployment { site, name: name.to_owned(), probe, forward }))
-    }
-
-    /// The site of a workload, opened once for all of them.
-    async fn rejoin(&self, own: Own) -> Result<Arc<Site>, Failure> {
-        let known =
-            |site: &&Arc<Site>| site.cluster == own.cluster && *site.space.namespace == *own.made.namespace;
-        if let Some(site) = self.sites().iter().find(known) {
-            return Ok(site.clone());
+        let site = self.site(&own.cluster, Some(&own.namespace)).await?;
+        let deployments: Api<Deployment> = Api::namespaced(site.space.client.clone(), &own.namespace);
+        let there = deployments.get_metadata_opt(name).await;
+        if there.map_err(|error| api_failure(&format!("`{name}`"), error))?.is_none() {
+            return Err(Failure::new(Kind::NotFound, format!("`{name}` is not in the cluster any more")));
         }
-        let space = Space {
-            client: own.made.access.connect(&self.run.secrets).await?,
-            namespace: own.made.namespace.as_str().into(),
-            run: self.run.folder.id.as_str().into(),
-        };
-        let site = Arc::new(Site { cluster: own.cluster, made: own.made, space, _follower: None });
-        self.add(site.clone());
-        Ok(site)
+        let forward = self.adopted_forward(name).await?;
+        self.deployed.adopt(name, kept.ports());
+        Ok(Arc::new(Deployed {
+            site,
+            name: name.to_owned(),
+            probe,
+            forward,
+            provenance: None,
+            adopted: true,
+        }))
     }
 
+    /// The process that leads there; another one where that has ended.
     async fn adopted_forward(&self, name: &str) -> Result<Option<SupervisedProcess>, Failure> {
         let process = super::reach::process_of(name);
         let adopted = self.run.supervisor.adopt(&process).await;
         let adopted = adopted.map_err(super::supervisor_failure)?;
-        Ok(adopted
-            .map(|running| SupervisedProcess::adopted(&process, self.run.folder.log(&process), running)))
+        match adopted {
+            Some(running) => {
+                let log = self.run.folder.log(&process);
+                Ok(Some(SupervisedProcess::adopted(&process, log, running)))
+            }
+            None => self.forward_again(name).await,
+        }
     }
 }
 

@@ -66,7 +66,7 @@ pub(super) async fn apply(
 }
 
 /// Lower ones first.
-fn rank(object: &DynamicObject) -> u8 {
+pub(super) fn rank(object: &DynamicObject) -> u8 {
     match object.types.as_ref().map_or("", |types| types.kind.as_str()) {
         "Namespace" => 0,
         "CustomResourceDefinition" => 1,
@@ -90,14 +90,8 @@ fn name_of(object: &DynamicObject) -> String {
 }
 
 async fn apply_one(space: &Space, object: &DynamicObject, announce: Announce<'_>) -> Result<(), Failure> {
-    let (resource, is_cluster_wide) = resource_of(space, object).await?;
+    let (api, (resource, is_cluster_wide)) = api_of(space, object).await?;
     let mut object = object.clone();
-    let namespace = object.namespace().unwrap_or_else(|| space.namespace.to_string());
-    let api: Api<DynamicObject> = if is_cluster_wide {
-        Api::all_with(space.client.clone(), &resource)
-    } else {
-        Api::namespaced_with(space.client.clone(), &namespace, &resource)
-    };
     let name = object.name_any();
     let is_left_over = is_cluster_wide && !is_someone_elses(&api, &name, &space.run).await?;
     if is_left_over {
@@ -116,6 +110,21 @@ async fn apply_one(space: &Space, object: &DynamicObject, announce: Announce<'_>
         established(space, &name).await?;
     }
     Ok(())
+}
+
+/// Where the API keeps an object of this name, and what such objects are.
+pub(super) async fn api_of(
+    space: &Space,
+    object: &DynamicObject,
+) -> Result<(Api<DynamicObject>, (ApiResource, bool)), Failure> {
+    let (resource, is_cluster_wide) = resource_of(space, object).await?;
+    let namespace = object.namespace().unwrap_or_else(|| space.namespace.to_string());
+    let api = if is_cluster_wide {
+        Api::all_with(space.client.clone(), &resource)
+    } else {
+        Api::namespaced_with(space.client.clone(), &namespace, &resource)
+    };
+    Ok((api, (resource, is_cluster_wide)))
 }
 
 /// Whether an object without namespace was there before this run.

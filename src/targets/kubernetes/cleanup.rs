@@ -4,6 +4,7 @@
 //! to remove it from another process, later.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Namespace;
@@ -14,11 +15,15 @@ use kube::discovery::ApiResource;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::Site;
 use super::kind::cli::Cli;
+use super::place::Site;
 use super::space::{Access, RUN_LABEL, api_failure};
 use crate::run::journal::{self, Open};
 use crate::run::{Failure, Kind, RunFolder, Secrets};
+use crate::targets::engine::Engine;
+
+/// How long the removal of one thing may take.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// How to remove something.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -30,6 +35,11 @@ pub enum Removal {
         name: String,
         /// Reaches the engine that its nodes are in.
         cli: Cli,
+    },
+    /// A container of the engine, which runs for a while only.
+    Container {
+        /// Its name.
+        name: String,
     },
     /// A namespace that carries the label of the run.
     Namespace {
@@ -78,9 +88,10 @@ impl Removal {
     pub(super) async fn carry_out(&self) -> Result<(), Failure> {
         match self {
             Self::KindCluster { name, cli } => cli.delete(name).await,
+            Self::Container { name } => Engine::connect().await?.remove_server(name).await,
             Self::Namespace { access, name, run } => {
                 let api: Api<Namespace> = Api::all(access.connect(&Secrets::default()).await?);
-                delete_ours(&api, name, run).await
+                delete_ours(&api, name, run).await.map(drop)
             }
             Self::Object { access, api_version, kind, plural, name, run } => {
                 let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
@@ -88,15 +99,15 @@ impl Removal {
                 let resource = ApiResource::from_gvk_with_plural(&kind, plural);
                 let api: Api<DynamicObject> =
                     Api::all_with(access.connect(&Secrets::default()).await?, &resource);
-                delete_ours(&api, name, run).await
+                delete_ours(&api, name, run).await.map(drop)
             }
         }
     }
 }
 
 /// Deletes what has this name and the label of the run, if it is still the
-/// very one.
-async fn delete_ours<K>(api: &Api<K>, name: &str, run: &str) -> Result<(), Failure>
+/// very one. Returns the identity of what is going now.
+pub(super) async fn delete_ours<K>(api: &Api<K>, name: &str, run: &str) -> Result<Option<String>, Failure>
 where
     K: Clone + DeserializeOwned + Debug,
 {
@@ -104,13 +115,13 @@ where
     let is_ours = |there: &ObjectMeta| {
         there.labels.as_ref().and_then(|labels| labels.get(RUN_LABEL)).is_some_and(|label| label == run)
     };
-    let Some(ours) = there.map(|there| there.metadata).filter(is_ours) else { return Ok(()) };
-    let very = Preconditions { uid: ours.uid, resource_version: None };
+    let Some(ours) = there.map(|there| there.metadata).filter(is_ours) else { return Ok(None) };
+    let very = Preconditions { uid: ours.uid.clone(), resource_version: None };
     match api.delete(name, &DeleteParams::background().preconditions(very)).await {
         // Deleted by somebody else meanwhile.
-        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(None),
         Err(error) => Err(api_failure(&format!("the removal of {name}"), error)),
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(ours.uid),
     }
 }
 
@@ -131,5 +142,12 @@ pub async fn clean_up(folder: &RunFolder) -> Result<(), Failure> {
             })?,
         );
     }
-    join_all(removals.iter().map(Removal::carry_out)).await.into_iter().collect()
+    let in_time = async |removal: &Removal| {
+        tokio::time::timeout(PATIENCE, removal.carry_out()).await.unwrap_or_else(|_| {
+            let what = format!("what `{}` has left does not go: nobody answers", folder.id);
+            Err(Failure::new(Kind::Timeout, what)
+                .hint("`recipe gc` tries it again, once its cluster or engine answers"))
+        })
+    };
+    join_all(removals.iter().map(in_time)).await.into_iter().collect()
 }

@@ -27,7 +27,7 @@ impl Context {
         Self { run, name: context, registry, engine: OnceCell::new() }
     }
 
-    async fn engine(&self) -> Result<&Engine, Failure> {
+    async fn connected(&self) -> Result<&Engine, Failure> {
         self.engine.get_or_try_init(Engine::connect).await
     }
 }
@@ -57,8 +57,12 @@ impl Provider for Context {
         Ok(())
     }
 
+    async fn engine(&self) -> Option<Engine> {
+        None
+    }
+
     async fn build(&self, step: &Step, request: ImageRequest) -> Result<Image, Failure> {
-        build(self.engine().await?, step, &self.run.children, request).await
+        build(self.connected().await?, step, &self.run.children, request).await
     }
 
     async fn bring(&self, step: &Step, _made: &Made, image: &Image) -> Result<Image, Failure> {
@@ -76,7 +80,7 @@ impl Provider for Context {
         // Under the name and tag it has here, which say what is in it.
         let name = reference.rsplit('/').next().unwrap_or(reference);
         let pushed = format!("{}/{name}", registry.trim_end_matches('/'));
-        let pushed = self.engine().await?.push(step, &self.run.children, reference, &pushed).await?;
+        let pushed = self.connected().await?.push(step, &self.run.children, reference, &pushed).await?;
         Ok(Image { reference: Some(pushed.into()), ..image.clone() })
     }
 

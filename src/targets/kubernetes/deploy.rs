@@ -7,13 +7,14 @@ use kube::discovery::ApiResource;
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, ResourceExt};
 
+use super::Kubernetes;
 use super::apply;
 use super::cleanup::Removal;
+use super::place::Site;
 use super::provider::Made;
 use super::reach::Reached;
 use super::space::{MANAGER, MANAGER_LABEL, RUN_LABEL, Space, api_failure};
 use super::template::Rendered;
-use super::{Kubernetes, Site};
 use crate::run::{Failure, Kind, Step};
 use crate::targets::Cluster;
 
@@ -44,6 +45,7 @@ impl Kubernetes {
         image: &str,
         (name, host_port, ports): (&str, Option<u16>, &[u16]),
     ) -> Result<Reached, Failure> {
+        self.note(site, name, &manifest.objects)?;
         self.provider.spare_pull(step, &site.made, image).await?;
         let reach = self.reach(site, name, host_port, ports);
         let (reached, ()) = tokio::try_join!(reach, self.apply(step, site, manifest))?;

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 
 use super::space::Access;
 use crate::run::{Failure, Kind, Secrets};
+use crate::tell::tell;
 
 /// The hidden subcommand that has to call [`run_forward`].
 pub const SUBCOMMAND: &str = "__forward";
@@ -91,7 +92,7 @@ async fn follow(api: &Api<Pod>, selector: &str, pods: &watch::Sender<Pods>) {
             }
             Ok(watcher::Event::InitDone) => {}
             Err(error) => {
-                anstream::eprintln!("the pods cannot be watched: {error}");
+                tell!("the pods cannot be watched: {error}");
                 continue;
             }
         }
@@ -118,13 +119,13 @@ async fn serve(listener: TcpListener, target: u16, api: &Api<Pod>, pods: &watch:
                 let (api, pods) = (api.clone(), pods.clone());
                 tokio::spawn(async move {
                     if let Err(why) = lead(connection, target, &api, pods).await {
-                        anstream::eprintln!("a connection to port {target}: {why}");
+                        tell!("a connection to port {target}: {why}");
                     }
                 });
             }
             // Such as too many open files: others may be closed meanwhile.
             Err(error) => {
-                anstream::eprintln!("a connection to port {target} cannot be accepted: {error}");
+                tell!("a connection to port {target} cannot be accepted: {error}");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }

@@ -12,12 +12,16 @@ mod adopt;
 mod apply;
 mod cleanup;
 mod context;
+mod database;
 mod deploy;
 pub mod diagnostics;
 mod forward;
 mod kind;
+mod patch;
+mod place;
 mod pod;
 mod postgres;
+mod preview;
 mod provider;
 mod reach;
 pub mod ready;
@@ -25,10 +29,11 @@ mod redis;
 mod service;
 mod space;
 mod template;
+mod withdraw;
 mod workload;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -36,10 +41,13 @@ use futures::future::join_all;
 
 pub use cleanup::clean_up;
 pub use forward::{SUBCOMMAND as FORWARD_SUBCOMMAND, run_forward};
+pub use preview::{Preview, Variables, preview};
 pub use space::Space;
+pub use template::SHIPPED;
 
-use self::diagnostics::Follower;
+use self::database::Database;
 use self::kind::own_name;
+use self::place::Site;
 use self::provider::{Made, Provider};
 use super::deployed::{Deployed, supervisor_failure};
 use super::kept::Kept;
@@ -60,17 +68,8 @@ pub struct Kubernetes {
     run: Arc<Belongings>,
     deployed: Deployed,
     sites: Mutex<Vec<Arc<Site>>>,
-}
-
-/// A cluster and the namespace in it that things go to.
-struct Site {
-    /// The cluster, as the recipe calls it.
-    cluster: Arc<str>,
-    made: Made,
-    space: Space,
-    /// Keeps the logs of pods, also of those that are gone in the end; none in a
-    /// process that has only come to look.
-    _follower: Option<Follower>,
+    /// Those that may be kept for later runs.
+    databases: Mutex<Vec<Database>>,
 }
 
 impl Kubernetes {
@@ -92,46 +91,11 @@ impl Kubernetes {
 
     fn new(name: String, provider: Box<dyn Provider>, run: Arc<Belongings>) -> Self {
         let deployed = Deployed::new(run.supervisor.clone());
-        Self { name, provider, run, deployed, sites: Mutex::default() }
+        Self { name, provider, run, deployed, sites: Mutex::default(), databases: Mutex::default() }
     }
 
-    /// Where things of this cluster handle go.
-    fn site(&self, cluster: &Cluster) -> Result<Arc<Site>, Failure> {
-        let sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);
-        let site = sites.iter().find(|site| {
-            site.cluster == cluster.name && cluster.namespace.as_ref() == Some(&site.space.namespace)
-        });
-        site.cloned().ok_or_else(|| {
-            Failure::new(Kind::NotFound, format!("the cluster `{}` is gone", cluster.name))
-                .hint("deploy to it before delete_cluster")
-        })
-    }
-
-    fn add(&self, site: Arc<Site>) {
-        self.sites.lock().unwrap_or_else(PoisonError::into_inner).push(site);
-    }
-
-    fn sites(&self) -> Vec<Arc<Site>> {
-        self.sites.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Opens a namespace of a cluster for this run.
-    async fn settle(&self, step: &Step, cluster: Arc<str>, made: Made) -> Result<Cluster, Failure> {
-        let client = made.access.connect(&self.run.secrets).await?;
-        let space = Space {
-            client,
-            namespace: made.namespace.as_str().into(),
-            run: self.run.folder.id.as_str().into(),
-        };
-        self.make_namespace(step, &space, &made).await?;
-        let handle = Cluster {
-            name: cluster.clone(),
-            namespace: Some(space.namespace.clone()),
-            kubeconfig: made.access.kubeconfig.clone(),
-        };
-        let follower = Follower::start(&space, &self.run.folder, self.run.secrets.clone());
-        self.add(Arc::new(Site { cluster, made, space, _follower: Some(follower) }));
-        Ok(handle)
+    async fn site_of(&self, cluster: &Cluster) -> Result<Arc<Site>, Failure> {
+        self.site(&cluster.name, cluster.namespace.as_deref()).await
     }
 }
 
@@ -143,14 +107,14 @@ impl Target for Kubernetes {
 
     async fn create_cluster(&self, step: &Step, request: ClusterRequest) -> Result<Cluster, Failure> {
         let name: Arc<str> = request.name.as_str().into();
-        if self.sites().iter().any(|site| site.cluster == name) {
+        if self.sites().await.iter().any(|site| site.cluster == name) {
             let what = format!("there is a cluster `{name}` in this environment already");
             return Err(Failure::new(Kind::Usage, what)
                 .hint("give one of them another name, or make a namespace with create_namespace"));
         }
         let work = async {
             let made = self.provider.create(step, &request).await?;
-            self.settle(step, name, made).await
+            self.settle(step, name, format!("cluster {}", request.name), made).await
         };
         tokio::time::timeout(request.timeout, work).await.unwrap_or_else(|_| {
             let limit = crate::run::duration::show(request.timeout);
@@ -165,27 +129,15 @@ impl Target for Kubernetes {
         cluster: &Cluster,
         name: String,
     ) -> Result<Cluster, Failure> {
-        let site = self.site(cluster)?;
+        let site = self.site_of(cluster).await?;
+        let place = format!("namespace {name}");
         let namespace = if site.made.is_shared { own_name(&name, &self.run.folder.id) } else { name };
         let made = Made { namespace, ..site.made.clone() };
-        self.settle(step, cluster.name.clone(), made).await
+        self.settle(step, cluster.name.clone(), place, made).await
     }
 
     async fn delete_cluster(&self, _step: &Step, cluster: &Cluster) -> Result<(), Failure> {
-        for name in self.deployed.of(cluster) {
-            self.unreach(&name).await?;
-            self.deployed.forget(&name);
-        }
-        let sites: Vec<_> = self.sites().into_iter().filter(|site| site.cluster == cluster.name).collect();
-        self.sites.lock().unwrap_or_else(PoisonError::into_inner).retain(|site| site.cluster != cluster.name);
-        let Some(first) = sites.first() else { return Ok(()) };
-        if first.made.is_shared {
-            for site in &sites {
-                self.remove_namespace(site).await?;
-            }
-            return Ok(());
-        }
-        self.provider.delete(&cluster.name).await
+        self.take_down(&cluster.name).await
     }
 
     async fn build_image(&self, step: &Step, mut request: ImageRequest) -> Result<Image, Failure> {
@@ -194,7 +146,7 @@ impl Target for Kubernetes {
     }
 
     async fn load_image(&self, step: &Step, cluster: &Cluster, image: &Image) -> Result<Image, Failure> {
-        self.provider.bring(step, &self.site(cluster)?.made, image).await
+        self.provider.bring(step, &self.site_of(cluster).await?.made, image).await
     }
 
     async fn deploy_postgres(
@@ -203,8 +155,8 @@ impl Target for Kubernetes {
         cluster: &Cluster,
         request: PostgresRequest,
     ) -> Result<Postgres, Failure> {
-        let (site, name) = (self.site(cluster)?, request.name.clone());
-        self.deploy(cluster, &name, self.start_postgres(step, site, request)).await
+        let (site, name) = (self.site_of(cluster).await?, request.name.clone());
+        self.deploy(cluster, &name, Box::pin(self.start_postgres(step, site, request))).await
     }
 
     async fn deploy_redis(
@@ -213,7 +165,7 @@ impl Target for Kubernetes {
         cluster: &Cluster,
         request: RedisRequest,
     ) -> Result<Redis, Failure> {
-        let (site, name) = (self.site(cluster)?, request.name.clone());
+        let (site, name) = (self.site_of(cluster).await?, request.name.clone());
         self.deploy(cluster, &name, self.start_redis(step, site, request)).await
     }
 
@@ -223,7 +175,7 @@ impl Target for Kubernetes {
         cluster: &Cluster,
         request: ServiceRequest,
     ) -> Result<Service, Failure> {
-        let (site, name) = (self.site(cluster)?, request.name.clone());
+        let (site, name) = (self.site_of(cluster).await?, request.name.clone());
         self.deploy(cluster, &name, self.start_service(step, site, request)).await
     }
 
@@ -233,7 +185,7 @@ impl Target for Kubernetes {
         cluster: &Cluster,
         manifest: Template,
     ) -> Result<(), Failure> {
-        let site = self.site(cluster)?;
+        let site = self.site_of(cluster).await?;
         let values = serde_json::json!({
             "namespace": site.space.namespace, "run": site.space.run, "cluster": site.cluster,
         });
@@ -245,7 +197,21 @@ impl Target for Kubernetes {
     }
 
     async fn up(&self) -> Vec<String> {
-        self.sites().iter().map(|site| format!("{}/{}", site.cluster, site.space.namespace)).collect()
+        self.sites().await.iter().map(|site| format!("{}/{}", site.cluster, site.space.namespace)).collect()
+    }
+
+    async fn rejoin(&self, cluster: &Cluster) -> Result<(), Failure> {
+        self.look_at(cluster).await
+    }
+
+    /// Answers come through the API of a cluster, which may have much to do; what
+    /// never will answer is known sooner.
+    fn patience(&self) -> Duration {
+        Duration::from_mins(1)
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), Failure> {
+        self.withdraw(name).await
     }
 
     async fn adopt(&self, kept: &Kept) -> Result<Arc<dyn Workload>, Failure> {
@@ -254,7 +220,7 @@ impl Target for Kubernetes {
 
     async fn diagnose(&self) -> Option<PathBuf> {
         let into = self.run.folder.path.join("diagnostics");
-        let sites = self.sites();
+        let sites = self.sites().await;
         let collect = sites.iter().map(|site| {
             let into = into.join(format!("{}.{}", site.cluster, site.space.namespace));
             let secrets = &self.run.secrets;
@@ -262,6 +228,10 @@ impl Target for Kubernetes {
         });
         let collected = join_all(collect).await;
         collected.iter().any(Result::is_ok).then_some(into)
+    }
+
+    async fn keep(&self) -> Result<bool, Failure> {
+        self.keep_databases().await
     }
 
     async fn teardown(&self) -> Result<(), Failure> {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::place::Site;
 use super::workload::{Deployment, Probe};
-use super::{Kubernetes, Site, template};
+use super::{Kubernetes, template};
 use crate::run::{Failure, Step};
 use crate::targets::handles::PostgresParts;
-use crate::targets::{Endpoint, Postgres, PostgresRequest};
+use crate::targets::{Endpoint, Postgres, PostgresRequest, Workload as _};
 
 /// Settings of every server: its data is thrown away, so nothing is synced.
 const SETTINGS: [(&str, &str); 5] = [
@@ -20,7 +21,12 @@ const SETTINGS: [(&str, &str); 5] = [
     ("wal_level", "minimal"),
 ];
 
-const PORT: u16 = 5432;
+pub(super) const PORT: u16 = 5432;
+
+/// How every cluster is made.
+pub(super) const INITDB: &str =
+    // A segment of the log is copied with each cluster: 1 MB instead of 16.
+    "--no-sync --encoding=UTF8 --no-locale --wal-segsize=1";
 
 /// The variables of `manifests/postgres.yaml`.
 #[derive(Serialize)]
@@ -33,6 +39,8 @@ struct Values<'a> {
     user: &'a str,
     password: &'a str,
     storage: Option<&'a str>,
+    initdb: &'static str,
+    start: Option<&'a str>,
     args: Vec<String>,
 }
 
@@ -44,29 +52,43 @@ impl Kubernetes {
         request: PostgresRequest,
     ) -> Result<Postgres, Failure> {
         let password = self.run.secret(request.password.clone())?;
+        let base = self.base(step, &site, &request, &password).await?;
         let values = Values {
             name: &request.name,
             namespace: &site.space.namespace,
             run: &site.space.run,
-            image: &request.image,
+            image: &base.image,
             database: &request.database,
             user: &request.user,
             password: &password,
             storage: request.storage.as_deref(),
+            initdb: INITDB,
+            start: base.start.as_deref(),
             args: arguments(&request.settings),
         };
         let manifest = template::render(request.manifest.as_ref(), &template::POSTGRES, &values)?;
         let ways = (request.name.as_str(), request.host_port, &[PORT][..]);
-        let reached = self.put_up(step, &site, manifest, &request.image, ways).await?;
+        let reached = self.put_up(step, &site, manifest, &base.image, ways).await?;
         let host = reached.endpoints[0].clone();
         let config = config(&host, &request, &password);
-        let deployment = Deployment {
+        // Not the database itself: what is kept takes its place only while nobody
+        // is connected to it, and a connection takes a while to go.
+        let mut first = config.clone();
+        if base.keeps() {
+            first.dbname("postgres");
+        }
+        let mut deployment = Deployment {
             name: request.name.clone(),
-            probe: Probe::Postgres(Box::new(config)),
+            probe: Probe::Postgres(Box::new(first)),
             forward: reached.process,
+            provenance: None,
+            adopted: false,
             site: site.clone(),
         };
-        let postgres = Postgres(Arc::new(PostgresParts {
+        deployment.ready(step, request.timeout).await?;
+        deployment.probe = Probe::Postgres(Box::new(config.clone()));
+        deployment.provenance = self.provenance(step, base, &request, &config).await?;
+        Ok(Postgres(Arc::new(PostgresParts {
             internal: Endpoint { host: format!("{}.{}.svc", request.name, site.space.namespace), port: PORT },
             host,
             name: request.name,
@@ -74,13 +96,11 @@ impl Kubernetes {
             password,
             database: request.database,
             workload: Arc::new(deployment),
-        }));
-        postgres.0.workload.ready(step, request.timeout).await?;
-        Ok(postgres)
+        })))
     }
 }
 
-fn arguments(settings: &BTreeMap<String, String>) -> Vec<String> {
+pub(super) fn arguments(settings: &BTreeMap<String, String>) -> Vec<String> {
     let ours = SETTINGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let all: BTreeMap<_, _> = ours.chain(settings.clone()).collect();
     all.into_iter().flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]).collect()

@@ -33,6 +33,9 @@ pub(super) trait Provider: Send + Sync {
     /// alone, by the name that the recipe gave it.
     async fn delete(&self, cluster: &str) -> Result<(), Failure>;
 
+    /// The engine whose images the nodes get; none where they pull them.
+    async fn engine(&self) -> Option<Engine>;
+
     /// Makes an image on this machine.
     async fn build(&self, step: &Step, request: ImageRequest) -> Result<Image, Failure>;
 

@@ -2,9 +2,11 @@
 //! process behind it that forwards.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::forward::{Forward, SUBCOMMAND};
-use super::{Kubernetes, Site, pod};
+use super::place::Site;
+use super::{Kubernetes, pod};
 use crate::run::{Failure, Kind};
 use crate::supervise::{Signal, Spawn, StopPolicy};
 use crate::targets::Endpoint;
@@ -56,13 +58,24 @@ impl Kubernetes {
     }
 
     async fn forward(&self, name: &str, forward: &Forward) -> Result<SupervisedProcess, Failure> {
-        let process = process_of(name);
-        let file = self.run.scratch.join(format!("{process}.json"));
-        let failed = |error| {
-            Failure::new(Kind::Io, format!("the port-forward of `{name}` cannot be made")).cause(error)
-        };
-        fs_err::write(&file, serde_json::to_vec(forward).unwrap_or_default()).map_err(failed)?;
-        let exe = std::env::current_exe().map_err(failed)?;
+        let file = self.forward_file(name);
+        let written = fs_err::write(&file, serde_json::to_vec(forward).unwrap_or_default());
+        written.map_err(|error| unmade(name, error))?;
+        self.start_forward(name).await
+    }
+
+    /// Leads to `name` again where it was led to, if it was.
+    pub(super) async fn forward_again(&self, name: &str) -> Result<Option<SupervisedProcess>, Failure> {
+        if self.forward_file(name).exists() { self.start_forward(name).await.map(Some) } else { Ok(None) }
+    }
+
+    fn forward_file(&self, name: &str) -> PathBuf {
+        self.run.scratch.join(format!("{}.json", process_of(name)))
+    }
+
+    async fn start_forward(&self, name: &str) -> Result<SupervisedProcess, Failure> {
+        let (process, file) = (process_of(name), self.forward_file(name));
+        let exe = std::env::current_exe().map_err(|error| unmade(name, error))?;
         let spawn = Spawn {
             name: process.clone(),
             log: self.run.folder.log(&process),
@@ -88,4 +101,8 @@ impl Kubernetes {
         }
         Ok(())
     }
+}
+
+fn unmade(name: &str, error: std::io::Error) -> Failure {
+    Failure::new(Kind::Io, format!("the port-forward of `{name}` cannot be made")).cause(error)
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::place::Site;
 use super::workload::{Deployment, Probe};
-use super::{Kubernetes, Site, template};
+use super::{Kubernetes, template};
 use crate::run::{Failure, Step};
 use crate::targets::handles::RedisParts;
 use crate::targets::redis_conf::redis_conf;
@@ -52,6 +53,8 @@ impl Kubernetes {
             name: request.name.clone(),
             probe: Probe::Redis(probe::redis_client(&host, &password)?),
             forward: reached.process,
+            provenance: None,
+            adopted: false,
             site: site.clone(),
         };
         let redis = Redis(Arc::new(RedisParts {

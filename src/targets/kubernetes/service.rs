@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::place::Site;
 use super::workload::{Deployment, Probe};
-use super::{Kubernetes, Site, template};
+use super::{Kubernetes, template};
 use crate::run::{Failure, Kind, Secrets, Step};
 use crate::targets::engine::program_path;
 use crate::targets::handles::ServiceParts;
@@ -85,6 +86,8 @@ impl Kubernetes {
                 name: request.name.clone(),
                 probe,
                 forward: reached.process,
+                provenance: None,
+                adopted: false,
                 site: site.clone(),
             }),
             name: request.name,

@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde::{Deserialize, Serialize};
 
+#[cfg(debug_assertions)]
+use crate::fault::{self, Seam};
 use crate::run::{Failure, Kind, Secrets};
 use crate::targets::http::provide_tls;
 
@@ -82,7 +85,13 @@ impl Access {
         };
         let config =
             Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| unusable(&error))?;
-        Client::try_from(config).map_err(|error| unusable(&error))
+        let builder = ClientBuilder::try_from(config).map_err(|error| unusable(&error))?;
+        #[cfg(debug_assertions)]
+        let builder = builder.with_layer(&tower::util::MapFutureLayer::new(|answer| async {
+            fault::at(Seam::Kubernetes).await?;
+            answer.await
+        }));
+        Ok(builder.build())
     }
 }
 

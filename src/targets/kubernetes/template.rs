@@ -9,6 +9,7 @@ use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde::Deserialize;
 use serde_json::Value as Json;
 
+use super::patch;
 use crate::run::failure::{offset_of, word_length};
 use crate::run::{Excerpt, Failure, Kind};
 use crate::targets::Template;
@@ -26,6 +27,10 @@ pub(super) const REDIS: BuiltIn =
 pub(super) const SERVICE: BuiltIn =
     BuiltIn { name: "service.yaml", text: include_str!("../../../manifests/service.yaml") };
 
+/// The manifests that recipe brings along, by the names that `recipe.toml` has
+/// for them.
+pub const SHIPPED: [&str; 3] = ["manifests/postgres.yaml", "manifests/redis.yaml", "manifests/service.yaml"];
+
 /// A rendered manifest.
 pub(super) struct Rendered {
     /// What it is called in errors.
@@ -36,14 +41,19 @@ pub(super) struct Rendered {
     pub objects: Vec<DynamicObject>,
 }
 
-/// Renders the user's manifest, or else ours, with `values` and the user's own
-/// variables, which win.
+/// Renders the user's manifest, or else ours, which the user's may change, with
+/// `values` and the user's own variables, which win.
 pub(super) fn render(
     own: Option<&Template>,
     built_in: &BuiltIn,
     values: &impl serde::Serialize,
 ) -> Result<Rendered, Failure> {
     match own {
+        Some(template) if template.is_patch => {
+            let mut rendered = render_text(built_in.name, built_in.text, object(values))?;
+            patch::apply(&mut rendered, render_file(template, values)?)?;
+            Ok(rendered)
+        }
         Some(template) => render_file(template, values),
         None => render_text(built_in.name, built_in.text, object(values)),
     }
@@ -67,6 +77,17 @@ fn object(values: &impl serde::Serialize) -> serde_json::Map<String, Json> {
 }
 
 fn render_text(name: &str, text: &str, values: serde_json::Map<String, Json>) -> Result<Rendered, Failure> {
+    let environment = environment()?;
+    let known: Vec<_> = values.keys().cloned().collect();
+    let rendered = environment
+        .template_from_named_str(name, text)
+        .and_then(|template| template.render(Serde(&values)))
+        .map_err(|error| unrenderable(name, text, &known, &error))?;
+    Ok(Rendered { name: name.to_owned(), objects: parse(name, &rendered)?, text: rendered })
+}
+
+/// How manifests are rendered.
+pub(super) fn environment<'a>() -> Result<Environment<'a>, Failure> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     // Left to the author: quoting by itself would break `{{ name }}-data`.
@@ -79,15 +100,10 @@ fn render_text(name: &str, text: &str, values: serde_json::Map<String, Json>) ->
             .build()
             .map_err(|error| Failure::new(Kind::Bug, "the syntax of manifests is wrong").cause(error))?,
     );
-    let known: Vec<_> = values.keys().cloned().collect();
-    let rendered = environment
-        .template_from_named_str(name, text)
-        .and_then(|template| template.render(Serde(&values)))
-        .map_err(|error| unrenderable(name, text, &known, &error))?;
-    Ok(Rendered { name: name.to_owned(), objects: parse(name, &rendered)?, text: rendered })
+    Ok(environment)
 }
 
-fn unrenderable(name: &str, text: &str, known: &[String], error: &minijinja::Error) -> Failure {
+pub(super) fn unrenderable(name: &str, text: &str, known: &[String], error: &minijinja::Error) -> Failure {
     let what = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
     let mut failure = Failure::new(Kind::Usage, format!("the manifest {name} cannot be rendered: {what}"));
     if error.kind() == minijinja::ErrorKind::UndefinedError {
@@ -99,12 +115,16 @@ fn unrenderable(name: &str, text: &str, known: &[String], error: &minijinja::Err
     let line = error.line().unwrap_or(1);
     let span =
         error.range().map_or_else(|| (offset_of(text, line, 1), 1), |range| (range.start, range.len()));
+    // What lacks its end is found behind it.
+    let start = text.floor_char_boundary(span.0);
+    let end = text.ceil_char_boundary(start + span.1);
+    let span = (start, end - start);
     failure.excerpt = Some(Excerpt { file: name.to_owned(), text: text.into(), span, label: what });
     failure
 }
 
 /// Reads the documents of a manifest; empty ones are passed over.
-fn parse(name: &str, text: &str) -> Result<Vec<DynamicObject>, Failure> {
+pub(super) fn parse(name: &str, text: &str) -> Result<Vec<DynamicObject>, Failure> {
     let mut objects = Vec::new();
     for document in serde_norway::Deserializer::from_str(text) {
         let value = Json::deserialize(document).map_err(|error| unreadable(name, text, &error))?;
@@ -159,6 +179,10 @@ fn unreadable(name: &str, text: &str, error: &serde_norway::Error) -> Failure {
     }
     failure
 }
+
+#[cfg(test)]
+#[path = "template/fuzz_tests.rs"]
+mod fuzz_tests;
 
 #[cfg(test)]
 mod tests {

@@ -6,11 +6,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::adopt::Own;
+use super::place::Site;
+use super::pod;
 use super::ready::{WorkloadKind, rolled_out};
-use super::{Site, pod};
 use crate::run::event::Level;
 use crate::run::{Failure, Step};
 use crate::targets::handles::empty_command;
+use crate::targets::local::cache::Provenance;
+use crate::targets::migrations::{Migrations, Recalled};
 use crate::targets::process::SupervisedProcess;
 use crate::targets::{Endpoint, Executed, Workload, probe};
 
@@ -21,6 +24,10 @@ pub(super) struct Deployment {
     pub probe: Probe,
     /// The process that leads there from this machine.
     pub forward: Option<SupervisedProcess>,
+    /// What is known of its database, where it is one that may be kept.
+    pub provenance: Option<Arc<Provenance>>,
+    /// Whether an earlier process has deployed it.
+    pub adopted: bool,
 }
 
 /// How something is asked from this machine.
@@ -48,7 +55,8 @@ impl Workload for Deployment {
             ready = work => ready?,
             failure = self.unreachable() => return Err(failure),
         };
-        for pod in times {
+        // Where the time of others went was told before.
+        for pod in times.iter().filter(|_| !self.adopted) {
             step.message(Level::Info, pod.to_string());
         }
         Ok(())
@@ -59,8 +67,22 @@ impl Workload for Deployment {
             Probe::Http(_, path) => Some(path.clone()),
             _ => None,
         };
-        let own = Own { cluster: self.site.cluster.clone(), made: self.site.made.clone(), path };
+        let (cluster, namespace) = (self.site.cluster.clone(), self.site.space.namespace.clone());
+        let own = Own { cluster, namespace, path };
         serde_json::to_value(own).unwrap_or_default()
+    }
+
+    async fn recall(&self, migrations: &Arc<dyn Migrations>) -> Recalled {
+        match (&self.provenance, &self.probe) {
+            (Some(provenance), Probe::Postgres(config)) => provenance.recall(config, migrations).await,
+            _ => Recalled::default(),
+        }
+    }
+
+    async fn migrated(&self) {
+        if let Some(provenance) = &self.provenance {
+            provenance.migrated().await;
+        }
     }
 
     async fn logs(&self, lines: usize) -> Result<String, Failure> {
@@ -89,7 +111,7 @@ impl Deployment {
         match &self.probe {
             Probe::Postgres(config) => {
                 let probe = || probe::select_one(config);
-                probe::answer(name, "PostgreSQL to answer SELECT 1", timeout, probe).await
+                probe::answer(name, "PostgreSQL to answer SELECT 1", timeout, probe).await.map(drop)
             }
             Probe::Redis(client) => {
                 probe::answer(name, "Redis to answer PING", timeout, || probe::ping(client)).await

@@ -13,6 +13,7 @@ use super::{Local, supervisor_failure};
 use crate::run::{Failure, Kind};
 use crate::targets::kept::Kept;
 use crate::targets::process::SupervisedProcess;
+use crate::targets::session::Spare;
 use crate::targets::{Workload, probe};
 
 /// What a service is, beside its handle.
@@ -40,7 +41,7 @@ impl Local {
             Kept::Postgres { host, user, password, database, .. } => {
                 let mut config = tokio_postgres::Config::new();
                 config.host(&host.host).port(host.port).user(user).password(password).dbname(database);
-                Arc::new(PostgresProcess { process, config, provenance: None })
+                Arc::new(PostgresProcess { process, config, provenance: None, spare: Spare::default() })
             }
             Kept::Redis { host, password, .. } => {
                 Arc::new(RedisProcess { process, client: probe::redis_client(host, password)? })

@@ -4,6 +4,7 @@ use std::os::unix::fs::{OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use super::{Local, supervisor_failure};
+use crate::fault::{self, Seam};
 use crate::run::{Failure, Kind};
 use crate::supervise::User;
 use crate::targets::Cluster;
@@ -41,9 +42,14 @@ impl Local {
         let failed = |error| {
             let what =
                 format!("the directory of `{name}` cannot be made below {}", self.run.scratch.display());
-            Failure::new(Kind::Io, what).cause(error)
+            Failure::new(Kind::Io, what)
+                .hint("make room there, or set RECIPE_RUN_DIR to another directory")
+                .cause(error)
         };
-        fs_err::create_dir(&home).and_then(|()| give(&home, user)).map_err(failed)?;
+        fault::blocking(Seam::Files)
+            .and_then(|()| fs_err::create_dir(&home))
+            .and_then(|()| give(&home, user))
+            .map_err(failed)?;
         Ok(home)
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::Local;
 use crate::run::{Failure, Kind, Step};
-use crate::targets::{Image, ImageRequest, program};
+use crate::targets::{Image, ImageRequest, digest, program};
 
 impl Local {
     pub(super) async fn build(&self, step: &Step, mut request: ImageRequest) -> Result<Image, Failure> {
@@ -19,7 +19,7 @@ impl Local {
             ));
         }
         let binary = program::build(step, &self.run.children, &request).await?;
-        let digest = digest(&binary).await.map_err(|error| {
+        let digest = digest_of(&binary).await.map_err(|error| {
             Failure::new(Kind::Io, format!("the program {} cannot be read", binary.display())).cause(error)
         })?;
         Ok(Image { name: request.name.into(), binary: Some(binary), reference: None, digest: digest.into() })
@@ -27,12 +27,8 @@ impl Local {
 }
 
 /// The BLAKE3 digest of a file's contents.
-async fn digest(path: &Path) -> std::io::Result<String> {
+async fn digest_of(path: &Path) -> std::io::Result<String> {
     let path = path.to_owned();
-    let digest = tokio::task::spawn_blocking(move || {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update_reader(fs_err::File::open(path)?)?;
-        Ok(format!("blake3:{}", hasher.finalize().to_hex()))
-    });
-    digest.await.map_err(std::io::Error::other)?
+    let digest = tokio::task::spawn_blocking(move || digest::remembered(&path));
+    Ok(format!("blake3:{}", digest.await.map_err(std::io::Error::other)??.to_hex()))
 }

@@ -7,9 +7,10 @@ use super::cache::{self, Cluster};
 use super::home::write_private;
 use super::postgres::{Server, environment};
 use super::servers::PostgresPrograms;
+use super::supervisor_failure;
 use crate::run::child::{Children, Command, Finished, describe};
 use crate::run::event::Stream;
-use crate::run::{Failure, Kind};
+use crate::run::{Failure, Kind, not_executed};
 use crate::supervise::User;
 
 /// How every cluster is made; what a run gives for itself is added.
@@ -37,9 +38,10 @@ pub(super) struct Origin {
 
 impl Server<'_> {
     /// Copies a cluster that an earlier run has made, or makes one.
-    pub(super) async fn make_cluster(&self) -> Result<Origin, Failure> {
+    /// `discarded` says why a copy was of no use.
+    pub(super) async fn make_cluster(&self, discarded: Option<String>) -> Result<Origin, Failure> {
         let caches = &self.local.run.caches;
-        let cluster = if caches.postgres { self.find_cluster().await? } else { None };
+        let cluster = if caches.postgres { self.find_cluster(discarded).await? } else { None };
         let Some(cluster) = cluster else {
             let why = if caches.postgres { "there is no home directory to keep it in" } else { "--no-cache" };
             self.initdb(&self.password).await?;
@@ -66,11 +68,24 @@ impl Server<'_> {
         Ok(Origin { cluster: aside.is_some().then_some(cluster), password, version, aside })
     }
 
-    async fn find_cluster(&self) -> Result<Option<Cluster>, Failure> {
+    /// Waits until a copy is whole, while the server starts. One that is not is
+    /// removed, with its server, and the reason returned.
+    pub(super) async fn complete(&self, origin: &mut Origin) -> Result<Option<String>, Failure> {
+        let Some(cluster) = &mut origin.cluster else { return Ok(None) };
+        let Err(why) = cluster.complete().await else { return Ok(None) };
+        self.local.run.supervisor.stop(&self.request.name).await.map_err(supervisor_failure)?;
+        fs_err::remove_dir_all(self.data()).map_err(|error| {
+            Failure::new(Kind::Io, "what was copied of the server cannot be removed").cause(error)
+        })?;
+        Ok(Some(why))
+    }
+
+    async fn find_cluster(&self, discarded: Option<String>) -> Result<Option<Cluster>, Failure> {
         let (caches, programs) = (self.local.run.caches.clone(), self.programs.clone());
         let wanted = (self.request.name.clone(), self.request.user.clone(), self.request.database.clone());
         let (settings, data, user) = (self.request.settings.clone(), self.data(), self.user);
-        let find = move || Cluster::find(&caches, &programs, &wanted, &INITDB, &settings, (&data, user));
+        let find =
+            move || Cluster::find(&caches, &programs, &wanted, &INITDB, &settings, (&data, user), discarded);
         let found = tokio::task::spawn_blocking(find).await;
         found.map_err(|error| Failure::new(Kind::Bug, error.to_string()))
     }
@@ -151,10 +166,7 @@ pub(super) async fn initdb(
     };
     let initdb = children.run(&command, line).await;
     let removed = std::fs::remove_file(&password_file);
-    let initdb = initdb.map_err(|error| {
-        let what = format!("{} cannot be executed", programs.initdb.display());
-        Failure::new(Kind::TargetUnusable, what).cause(error)
-    })?;
+    let initdb = initdb.map_err(|error| not_executed(&programs.initdb.display().to_string(), error))?;
     removed.map_err(|error| Failure::new(Kind::Io, "the password file cannot be removed").cause(error))?;
     Ok(initdb)
 }

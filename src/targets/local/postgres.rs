@@ -6,17 +6,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cache::{Keeper, Provenance, Session, quoted};
+use super::cache::{Keeper, Provenance, quoted};
 use super::origin::Origin;
 use super::servers::{PostgresPrograms, find_postgres, unprivileged};
 use super::{Local, ready};
+use crate::fault::{self, Seam};
 use crate::run::event::Level;
 use crate::run::{Failure, Kind, Step};
 use crate::supervise::{Signal, Spawn, StopPolicy, User};
 use crate::targets::handles::PostgresParts;
 use crate::targets::migrations::{Migrations, Recalled};
 use crate::targets::process::SupervisedProcess;
-use crate::targets::{Endpoint, Postgres, PostgresRequest, Workload, probe};
+use crate::targets::session::Spare;
+use crate::targets::{Endpoint, Postgres, PostgresRequest, Session, Workload, probe};
 use async_trait::async_trait;
 
 /// Settings of every server: its data is thrown away, so nothing is synced.
@@ -51,18 +53,22 @@ impl Local {
         let home = self.home(&request.name, user)?;
         let server = Server { local: self, step, programs, request, user, password, home };
 
-        let mut origin = server.make_cluster().await?;
+        let mut origin = server.make_cluster(None).await?;
         let mut attempts = PORT_ATTEMPTS;
         let (process, port, session) = loop {
+            let (process, port) = server.boot().await?;
+            if let Some(why) = server.complete(&mut origin).await? {
+                origin = server.make_cluster(Some(why)).await?;
+                continue;
+            }
             attempts -= 1;
-            match server.boot(&origin.password).await {
+            match server.answer(&process, port, &origin.password).await {
                 Err(failure) if attempts > 0 && server.request.host_port.is_none() && lost_port(&failure) => {
                 }
-                result => break result?,
+                session => break (process, port, session?),
             }
         };
         let next = server.make_ready(&process, &session, &origin).await?;
-        drop(session);
         let provenance = origin.cluster.take().map(|cluster| {
             let (version, aside) = (origin.version, origin.aside);
             let arguments = arguments(&server.home, port, &server.request.settings);
@@ -70,6 +76,7 @@ impl Local {
             Arc::new(Provenance::new(cluster, request, version, password, arguments, aside, next))
         });
         if let Some(provenance) = &provenance {
+            provenance.give(session);
             self.databases().push((provenance.clone(), server.maintenance(port, &server.password)));
         }
         Ok(server.handle(process, port, provenance))
@@ -90,7 +97,7 @@ impl Local {
                 environment: environment(),
                 home: self.home(&name, user)?,
             };
-            let kept = keeper.keep(&provenance).await;
+            let kept = provenance.keep(&keeper).await;
             self.remove_home(&name)?;
             is_new |= kept?;
             provenance.tidy(&config).await?;
@@ -116,9 +123,8 @@ impl Server<'_> {
         self.home.join("data")
     }
 
-    /// Starts the server on a port of its own and waits for its first answer to
-    /// the superuser with this password.
-    async fn boot(&self, password: &str) -> Result<(SupervisedProcess, u16, Session), Failure> {
+    /// Starts the server on a port of its own.
+    async fn boot(&self) -> Result<(SupervisedProcess, u16), Failure> {
         let request = &self.request;
         let port = self.local.deployed.port(&request.name, request.host_port).await?;
         let process = Spawn {
@@ -133,12 +139,22 @@ impl Server<'_> {
             stop: StopPolicy { signal: Signal::Quit, grace_ms: 5000, wave: 1 },
             on_supervisor_death: Signal::Quit,
         };
-        let process = self.local.run.spawn(process).await?;
+        Ok((self.local.run.spawn(process).await?, port))
+    }
+
+    /// Waits for the server's first answer to the superuser with this password.
+    async fn answer(
+        &self,
+        process: &SupervisedProcess,
+        port: u16,
+        password: &str,
+    ) -> Result<Session, Failure> {
         let config = self.maintenance(port, password);
-        let open =
-            || async { Session::open(&config, "postgres").await.map_err(|error| probe::chain(&error)) };
-        let session = ready::wait(&process, self.step, ANSWERS, request.timeout, open).await?;
-        Ok((process, port, session))
+        let open = || async {
+            fault::at(Seam::Sql).await.map_err(|error| error.to_string())?;
+            Session::open(&config, "postgres").await.map_err(|error| probe::chain(&error))
+        };
+        ready::wait(process, self.step, ANSWERS, self.request.timeout, open).await
     }
 
     /// Sets the run's password and makes the database, as far as the cluster does
@@ -189,6 +205,7 @@ impl Server<'_> {
                 process,
                 config: self.maintenance(port, &self.password),
                 provenance,
+                spare: Spare::default(),
             }),
         }))
     }
@@ -261,13 +278,24 @@ pub(super) struct PostgresProcess {
     pub config: tokio_postgres::Config,
     /// None of a server that another process has started.
     pub provenance: Option<Arc<Provenance>>,
+    /// To the database of the handle.
+    pub spare: Spare,
 }
 
 #[async_trait]
 impl Workload for PostgresProcess {
     async fn ready(&self, step: &Step, timeout: Duration) -> Result<(), Failure> {
         let probe = || probe::select_one(&self.config);
-        ready::wait(&self.process, step, ANSWERS, timeout, probe).await
+        let session = ready::wait(&self.process, step, ANSWERS, timeout, probe).await?;
+        // A server of this process is asked by way of another database.
+        if self.provenance.is_none() {
+            self.spare.put(session);
+        }
+        Ok(())
+    }
+
+    fn session(&self) -> Option<Session> {
+        self.spare.take()
     }
 
     async fn logs(&self, lines: usize) -> Result<String, Failure> {

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use super::adopt::ServiceOwn;
 use super::{Local, ready};
 use crate::run::child::{Children, Command, exit_code};
-use crate::run::{Failure, Kind, Step};
+use crate::run::{Failure, Kind, Step, not_executed};
 use crate::supervise::{Signal, Spawn, StopPolicy};
 use crate::targets::handles::{ServiceParts, empty_command};
 use crate::targets::process::SupervisedProcess;
@@ -202,9 +202,7 @@ impl Workload for ServiceProcess {
             ..Command::default()
         };
         let finished = self.children.run(&command, |stream, line| step.output(stream, line)).await;
-        let finished = finished.map_err(|error| {
-            Failure::new(Kind::NotFound, format!("`{program}` cannot be executed")).cause(error)
-        })?;
+        let finished = finished.map_err(|error| not_executed(&format!("`{program}`"), error))?;
         let code = exit_code(finished.status);
         Ok(Executed { code, stdout: finished.stdout, stderr: finished.stderr })
     }

@@ -28,10 +28,11 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Begins. Must be called within a runtime.
+    /// Begins, with what was written `since` then, or all of it. Must be called
+    /// within a runtime.
     #[must_use]
-    pub fn start(space: &Space, folder: &RunFolder, secrets: Secrets) -> Self {
-        let logs = Logs { folder: folder.clone(), secrets, files: Arc::default() };
+    pub fn start(space: &Space, folder: &RunFolder, secrets: Secrets, since: Option<Timestamp>) -> Self {
+        let logs = Logs { folder: folder.clone(), secrets, since, files: Arc::default() };
         Self { _task: AbortOnDropHandle::new(tokio::spawn(follow(space.clone(), logs))) }
     }
 }
@@ -145,7 +146,7 @@ impl Source {
 
     /// Copies it to its end, over broken connections.
     async fn copy(self, api: &Api<Pod>, logs: &Logs) {
-        let mut reached = Reached::default();
+        let mut reached = Reached { at: logs.since, ..Reached::default() };
         for pause in Pauses::default() {
             let place = match api.get(&self.pod).await {
                 Ok(pod) => place(&pod, &self),
@@ -288,6 +289,7 @@ impl Reached {
 struct Logs {
     folder: RunFolder,
     secrets: Secrets,
+    since: Option<Timestamp>,
     /// For each file, whose lines came last.
     files: Arc<Mutex<HashMap<PathBuf, String>>>,
 }

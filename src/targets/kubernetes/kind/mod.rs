@@ -139,6 +139,10 @@ impl Provider for Kind {
         Ok(())
     }
 
+    async fn engine(&self) -> Option<Engine> {
+        self.tools().await.ok().map(|(engine, _)| engine.clone())
+    }
+
     async fn build(&self, step: &Step, request: ImageRequest) -> Result<Image, Failure> {
         let (engine, _) = self.tools().await?;
         let image = build(engine, step, &self.run.children, request).await?;

@@ -1,12 +1,14 @@
 //! A cluster that stays for the next run: made once, by whoever comes first.
 
 use std::fs::File;
+use std::path::Path;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use nix::fcntl::{Flock, FlockArg};
 
+use super::super::cleanup::Removal;
 use super::super::space::{MANAGER, api_failure};
 use super::{Access, Cli, Kind, Made, config_text, node_image, own_name, write_kubeconfig};
 use crate::run::folder::runs_directory;
@@ -37,8 +39,10 @@ impl Kind {
             recognise(name, &access.connect(&self.run.secrets).await?, &digest).await?;
             step.cache(true, format!("the cluster {name} is there and was made by the same configuration"));
         } else {
-            self.call_create(step, cli, name, request, &kubeconfig).await?;
+            self.make(step, cli, request, &kubeconfig).await?;
             mark(&access.connect(&self.run.secrets).await?, &digest).await?;
+            // From now on it belongs to no run.
+            self.run.journal.removed("cluster", name);
             step.cache(false, format!("there was no cluster {name}; it stays for the next run"));
         }
         Ok(Made {
@@ -47,6 +51,28 @@ impl Kind {
             nodes: cli.nodes(children, name).await?,
             is_shared: true,
         })
+    }
+}
+
+impl Kind {
+    /// Makes the cluster. Until it is marked it goes with the run, so that nobody
+    /// finds half of one.
+    async fn make(
+        &self,
+        step: &Step,
+        cli: &Cli,
+        request: &ClusterRequest,
+        kubeconfig: &Path,
+    ) -> Result<(), Failure> {
+        let name = &request.name;
+        let removal = Removal::KindCluster { name: name.clone(), cli: cli.clone() };
+        self.run.announce("cluster", name, "made by kind", &removal)?;
+        let made = self.call_create(step, cli, name, request, kubeconfig).await;
+        if made.as_ref().is_err_and(|failure| failure.kind == FailureKind::Usage) {
+            // Somebody who knows nothing of the lock was faster, and it is theirs.
+            self.run.journal.removed("cluster", name);
+        }
+        made
     }
 }
 

@@ -8,6 +8,7 @@
 
 use std::path::{Path, PathBuf};
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use nix::sys::signal::Signal;
 use tokio_postgres::Config;
@@ -16,11 +17,13 @@ use super::key::MigratedFile;
 use super::provenance::{Called, Provenance};
 use super::recollection::{Migrated, Recollection};
 use super::store::{Entry, Found, Template};
-use super::swap::{Session, quoted};
+use super::swap::{literal, quoted};
 use super::tree::Size;
+use super::workshop::Workshop;
 use crate::run::child::{Children, Command};
 use crate::run::{Failure, Kind};
 use crate::supervise::User;
+use crate::targets::Session;
 
 /// Databases with migrations that an entry holds, at most: each costs time
 /// whenever the entry is copied.
@@ -43,7 +46,7 @@ pub(in crate::targets::local) struct Keeper<'a> {
 }
 
 /// A state that is worth a template: after `count` files of call `call`.
-pub(super) struct End {
+pub(in crate::targets) struct End {
     call: usize,
     count: usize,
 }
@@ -55,17 +58,17 @@ enum Made {
     Refused,
 }
 
-impl Keeper<'_> {
-    /// Keeps what the server of `provenance` has that is not kept yet. Returns
-    /// whether there was anything.
-    pub async fn keep(&self, provenance: &Provenance) -> Result<bool, Failure> {
-        let state = provenance.state.lock().await;
-        let cluster = &provenance.cluster;
+impl Provenance {
+    /// Keeps what its server has that is not kept yet. Returns whether there was
+    /// anything.
+    pub async fn keep(&self, workshop: &dyn Workshop) -> Result<bool, Failure> {
+        let state = self.state.lock().await;
+        let cluster = &self.cluster;
         let records: Vec<Migrated> = state.calls.iter().map(|call| call.record.clone()).collect();
         let last = cluster.recollection.as_ref().filter(|last| last.parts == cluster.parts);
         let mut found = Recollection {
             made: Timestamp::now(),
-            version: provenance.version.clone(),
+            version: self.version.clone(),
             parts: cluster.parts.clone(),
             entry: cluster.key.clone(),
             surroundings: state.surroundings.clone(),
@@ -81,12 +84,19 @@ impl Keeper<'_> {
         {
             return Ok(false);
         }
-        let data = self.home.join("data");
-        if let Some(aside) = &provenance.aside {
-            self.put(provenance, &cluster.key, None, (Vec::new(), &[]), aside).await?;
+        let data = workshop.home().join("data");
+        let mut is_new = self.aside.is_some();
+        if let Some(aside) = &self.aside {
+            self.put(&cluster.key, None, (Vec::new(), &[]), aside).await?;
             fs_err::rename(aside, &data).map_err(|error| unkept(&error))?;
+        } else if cluster.copied.is_none() && found.calls.is_empty() {
+            let made = workshop.make(self, &[], &[]).await?.unwrap_or_default();
+            self.put(&cluster.key, Some(self.database.clone()), (made, &[]), &data).await?;
+            is_new = true;
+        } else if let (Some(copied), Some(_)) = (&cluster.copied, &cluster.extensions) {
+            // Nowhere is it kept without its templates.
+            found.entry.clone_from(&copied.key);
         }
-        let mut is_new = provenance.aside.is_some();
         if let Some(files) = found.calls.last().map(|call| &call.files)
             && let Some(end) = files.last()
         {
@@ -95,17 +105,10 @@ impl Keeper<'_> {
                 Found::Absent | Found::Discarded(_) => {
                     let ends = ends(&state.calls, last);
                     let key = end.key.clone();
-                    self.ensure(provenance, &data).await?;
-                    let access = (
-                        provenance.user.as_str(),
-                        provenance.password.as_str(),
-                        provenance.database.as_str(),
-                    );
-                    let arguments = provenance.arguments.clone();
-                    match self.migrate(arguments, access, &state.calls, &ends, &data).await? {
+                    match workshop.make(self, &state.calls, &ends).await? {
                         Some(templates) => {
-                            let database = Some(provenance.database.clone());
-                            self.put(provenance, &key, database, (templates, &state.calls), &data).await?;
+                            let database = Some(self.database.clone());
+                            self.put(&key, database, (templates, &state.calls), &data).await?;
                             found.entry = key;
                         }
                         None => {
@@ -125,7 +128,6 @@ impl Keeper<'_> {
 
     async fn put(
         &self,
-        provenance: &Provenance,
         key: &str,
         database: Option<String>,
         (templates, calls): (Vec<Template>, &[Called]),
@@ -135,21 +137,42 @@ impl Keeper<'_> {
         let entry = Entry {
             key: key.to_owned(),
             made: Timestamp::now(),
-            version: provenance.version.clone(),
-            parts: provenance.cluster.parts.clone(),
-            user: provenance.user.clone(),
-            password: provenance.password.clone(),
+            version: self.version.clone(),
+            parts: self.cluster.parts.clone(),
+            user: self.user.clone(),
+            password: self.password.clone(),
             database,
             templates,
             manners: calls.iter().map(|call| call.record.manner.clone()).collect(),
             size: Size { files: 0, bytes: 0 },
             digest: String::new(),
         };
-        let (store, data) = (provenance.cluster.store.clone(), data.to_owned());
+        let (store, data) = (self.cluster.store.clone(), data.to_owned());
         let put = tokio::task::spawn_blocking(move || store.put(entry, &data, &sources)).await;
         put.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(|error| unkept(&error))
     }
+}
 
+#[async_trait]
+impl Workshop for Keeper<'_> {
+    fn home(&self) -> &Path {
+        &self.home
+    }
+
+    async fn make(
+        &self,
+        provenance: &Provenance,
+        calls: &[Called],
+        ends: &[End],
+    ) -> Result<Option<Vec<Template>>, Failure> {
+        let data = self.home.join("data");
+        self.ensure(provenance, &data).await?;
+        let Provenance { user, password, database, .. } = provenance;
+        self.migrate(provenance.arguments.clone(), (user, password, database), calls, ends, &data).await
+    }
+}
+
+impl Keeper<'_> {
     /// Makes sure that there is the cluster at `data`.
     async fn ensure(&self, provenance: &Provenance, data: &Path) -> Result<(), Failure> {
         if data.exists() {
@@ -288,7 +311,7 @@ pub(super) fn ends_of(calls: &[Called], templates: &[Template]) -> Vec<End> {
 
 /// Makes the empty database and a template for each end. None where migrations
 /// change more than their database.
-async fn templates(
+pub(in crate::targets) async fn templates(
     config: &Config,
     database: &str,
     calls: &[Called],
@@ -296,8 +319,12 @@ async fn templates(
 ) -> Result<Option<Vec<Template>>, Failure> {
     let session = connect(config).await?;
     let copy = session.file_copy().await.map_err(|error| refused("tell its version", error))?;
-    let make = format!("CREATE DATABASE {} {copy}", quoted(database));
-    session.run(&make).await.map_err(|error| refused("make an empty database", error))?;
+    let count = format!("SELECT count(*) FROM pg_database WHERE datname = {}", literal(database));
+    let failed = |error| refused("make an empty database", error);
+    if session.value(&count).await.map_err(failed)? == "0" {
+        let make = format!("CREATE DATABASE {} {copy}", quoted(database));
+        session.run(&make).await.map_err(failed)?;
+    }
     let mut made = Vec::new();
     for end in ends {
         let files = calls[..end.call].iter().flat_map(|call| &call.record.files);
@@ -366,6 +393,6 @@ pub(super) fn refused(doing: &str, error: tokio_postgres::Error) -> Failure {
     Failure::new(Kind::Sql, format!("PostgreSQL would not {doing}")).cause(error)
 }
 
-pub(super) fn unkept(error: &std::io::Error) -> Failure {
+pub(in crate::targets) fn unkept(error: &std::io::Error) -> Failure {
     Failure::new(Kind::Io, error.to_string())
 }

@@ -16,7 +16,7 @@ use crate::targets::local::servers::PostgresPrograms;
 use crate::targets::migrations::{MigrationFile, Migrations};
 
 /// Changes when the same parts give another state.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// One thing that a state is made from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +40,7 @@ pub struct MigratedFile {
 
 pub(super) const PROGRAM: &str = "recipe";
 pub(super) const SERVER: &str = "PostgreSQL";
+pub(super) const IMAGE: &str = "image";
 pub(super) const DAY: &str = "day";
 pub(super) const EXTENSIONS: &str = "extensions";
 
@@ -55,24 +56,62 @@ pub(super) fn of_cluster(
     initdb: &[&str],
     settings: &BTreeMap<String, String>,
 ) -> Vec<Part> {
-    let program = std::env::current_exe().map(|exe| identity(&exe)).unwrap_or_default();
     let mut parts = vec![
-        part(PROGRAM, format!("{FORMAT} {program}")),
+        part(PROGRAM, program()),
         part(SERVER, format!("{} {}", identity(&programs.postgres), identity(&programs.initdb))),
         part("initdb", initdb.join(" ")),
         part("user", user),
         part("database", database),
     ];
-    parts.extend(settings.iter().map(|(name, value)| part(format!("setting {name}"), value.as_str())));
+    parts.extend(of_settings(settings));
     parts
+}
+
+/// The same of a cluster in a container of the image with this `id`, which holds
+/// the server's programs and the scripts that they are started by.
+pub(super) fn of_image(
+    (image, id): (&str, &str),
+    user: &str,
+    database: &str,
+    initdb: &str,
+    settings: &BTreeMap<String, String>,
+) -> Vec<Part> {
+    let mut parts = vec![
+        part(PROGRAM, program()),
+        part(IMAGE, format!("{image} {id}")),
+        part("initdb", initdb),
+        part("user", user),
+        part("database", database),
+    ];
+    parts.extend(of_settings(settings));
+    parts
+}
+
+/// Recipe itself, which may make another state of the same parts.
+fn program() -> String {
+    let program = std::env::current_exe().map(|exe| identity(&exe)).unwrap_or_default();
+    format!("{FORMAT} {program}")
+}
+
+fn of_settings(settings: &BTreeMap<String, String>) -> impl Iterator<Item = Part> {
+    settings.iter().map(|(name, value)| part(format!("setting {name}"), value.as_str()))
 }
 
 /// What migrations meet beside the database: the day, for they may ask which it
 /// is and make partitions for it, and the extensions that are installed, whose
-/// scripts they may run. `folders` are those of PostgreSQL's extensions.
-pub(super) fn of_surroundings(folders: &[String]) -> Vec<Part> {
+/// scripts they may run.
+pub(super) fn of_surroundings(extensions: String) -> Vec<Part> {
     let now = Timestamp::now();
     let day = |zone| now.to_zoned_datetime(zone).date();
+    // Servers are in UTC, unless a setting says otherwise.
+    vec![
+        part(DAY, format!("{} {}", day(TimeZone::UTC), day(TimeZone::system()))),
+        part(EXTENSIONS, extensions),
+    ]
+}
+
+/// A digest of what is installed in the folders of PostgreSQL's extensions.
+pub(super) fn of_folders(folders: &[String]) -> String {
     let mut installed = blake3::Hasher::new();
     for folder in folders {
         let mut files: Vec<_> = std::fs::read_dir(Path::new(folder))
@@ -83,11 +122,7 @@ pub(super) fn of_surroundings(folders: &[String]) -> Vec<Part> {
             installed.update(file.as_bytes()).update(b"\0");
         }
     }
-    // Servers are in UTC, unless a setting says otherwise.
-    vec![
-        part(DAY, format!("{} {}", day(TimeZone::UTC), day(TimeZone::system()))),
-        part(EXTENSIONS, &installed.finalize().to_hex()[..32]),
-    ]
+    installed.finalize().to_hex()[..32].to_owned()
 }
 
 /// The key of what is made from `parts`, on top of what has the key `before`.

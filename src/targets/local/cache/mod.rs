@@ -38,6 +38,7 @@
 //! Migrations may ask what day it is, so their key holds the day. Their effects
 //! outside PostgreSQL, say by `COPY .. TO PROGRAM`, do not happen again.
 
+mod held;
 mod keep;
 mod key;
 mod provenance;
@@ -46,15 +47,19 @@ mod store;
 mod swap;
 mod tree;
 mod verify;
+mod workshop;
 
 pub use key::{MigratedFile, Part};
 pub use store::{Entry, Store, Template};
 pub use tree::Size;
 pub use verify::{Reader, Verdict, verify};
 
+pub(in crate::targets) use held::Held;
 pub(super) use keep::Keeper;
-pub(super) use provenance::{Cluster, Provenance};
-pub(super) use swap::{Session, quoted};
+pub(in crate::targets) use keep::{End, templates, unkept};
+pub(in crate::targets) use provenance::{Called, Cluster, Provenance};
+pub(in crate::targets) use swap::quoted;
+pub(in crate::targets) use workshop::Workshop;
 
 use std::path::Path;
 
@@ -62,5 +67,5 @@ use crate::supervise::User;
 
 /// Copies a data directory of which no server runs.
 pub(super) fn copy(data: &Path, to: &Path, owner: Option<User>) -> std::io::Result<()> {
-    tree::Tree::list(data, &[])?.copy(to, owner)
+    tree::Tree::list(data, &[])?.copy(to, owner).map(drop)
 }

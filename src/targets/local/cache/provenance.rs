@@ -9,23 +9,29 @@ use jiff::Timestamp;
 use tokio::sync::Mutex;
 use tokio_postgres::Config;
 
+use super::held::Held;
 use super::key::{self, MigratedFile, Part};
 use super::recollection::{Migrated, Recollection, step};
-use super::store::{Entry, Found, Held, Store, Template};
-use super::swap::{Session, Swapped, swap};
+use super::store::{Entry, Found, Store, Template};
+use super::swap::{Swapped, swap};
 use crate::run::Failure;
 use crate::supervise::User;
 use crate::targets::PostgresRequest;
+use crate::targets::Session;
 use crate::targets::caches::{Caches, at};
 use crate::targets::local::servers::PostgresPrograms;
 use crate::targets::migrations::{Migrations, Recalled};
+use crate::targets::session::Spare;
 
 /// Where PostgreSQL's extensions are.
 const FOLDERS: &str = "SELECT string_agg(setting || CASE name WHEN 'SHAREDIR' THEN '/extension' ELSE '' END, E'\\n') \
                        FROM pg_config() WHERE name IN ('SHAREDIR', 'PKGLIBDIR')";
 
+/// What is said of an entry whose key means another one.
+const SOMETHING_ELSE: &str = "what was kept of it is something else";
+
 /// The cluster that a server needs, and what there is of it.
-pub(in crate::targets::local) struct Cluster {
+pub(in crate::targets) struct Cluster {
     pub(super) store: Store,
     /// Where its recollection is.
     pub(super) step: PathBuf,
@@ -35,36 +41,35 @@ pub(in crate::targets::local) struct Cluster {
     pub(super) recollection: Option<Recollection>,
     /// What was copied.
     pub copied: Option<Entry>,
+    /// What of it is still being copied. A server can start meanwhile, and nobody
+    /// may connect to it until all is there.
+    rest: Option<tokio::task::JoinHandle<std::io::Result<()>>>,
     /// Why nothing was, where that is known before the server's version.
     discarded: Option<String>,
+    /// What identifies its extensions, where they are not of this machine.
+    pub(super) extensions: Option<String>,
 }
 
 impl Cluster {
-    /// Looks for it, and copies the best there is of it to `data` for `owner`.
-    /// None where nothing can be kept.
-    pub fn find(
+    /// Looks for it, and copies the best there is of it to `data` for `owner`, as
+    /// far as a server needs it to start. `discarded` says why what was found
+    /// before was of no use. None where nothing can be kept.
+    pub(in crate::targets::local) fn find(
         caches: &Caches,
         programs: &PostgresPrograms,
         (name, user, database): &(String, String, String),
         initdb: &[&str],
         settings: &BTreeMap<String, String>,
         (data, owner): (&Path, Option<User>),
+        discarded: Option<String>,
     ) -> Option<Self> {
-        let store = Store::open(caches.limit)?;
         let parts = key::of_cluster(programs, user, database, initdb, settings);
-        let step = store.step(&step(caches, name));
-        let recollection = Recollection::read(&step);
-        let key = key::digest("", &parts);
-        let mut cluster = Self { store, step, parts, key, recollection, copied: None, discarded: None };
-        let last = cluster.recollection.as_ref().filter(|last| last.parts == cluster.parts);
-        let candidates = [last.map(|last| last.entry.clone()), Some(cluster.key.clone())];
-        for candidate in candidates.into_iter().flatten() {
+        let mut cluster = Self::open(caches, name, parts)?;
+        cluster.discarded = discarded;
+        for candidate in cluster.candidates() {
             match cluster.store.find(&candidate) {
                 Found::Held(held) => match cluster.copy(*held, data, owner) {
-                    Ok(entry) => {
-                        cluster.copied = Some(entry);
-                        break;
-                    }
+                    Ok(()) => break,
                     Err(why) => cluster.discarded = Some(why),
                 },
                 Found::Discarded(why) => cluster.discarded = Some(why),
@@ -74,18 +79,82 @@ impl Cluster {
         Some(cluster)
     }
 
+    /// One that is not of this machine: of a server in a container of the image
+    /// with this `id`. Gives also what there is of it, untouched.
+    pub fn of_image(
+        caches: &Caches,
+        (name, user, database): (&str, &str, &str),
+        (image, id): (&str, &str),
+        (initdb, settings): (&str, &BTreeMap<String, String>),
+    ) -> Option<(Self, Option<Held>)> {
+        let parts = key::of_image((image, id), user, database, initdb, settings);
+        // Another one than that of a server of this machine.
+        let mut cluster = Self::open(caches, &format!("image {name}"), parts)?;
+        cluster.extensions = Some(id.to_owned());
+        for candidate in cluster.candidates() {
+            match cluster.store.find(&candidate) {
+                Found::Held(held) if held.entry.parts == cluster.parts => {
+                    cluster.copied = Some(held.entry.clone());
+                    return Some((cluster, Some(*held)));
+                }
+                Found::Held(_) => cluster.discarded = Some(SOMETHING_ELSE.to_owned()),
+                Found::Discarded(why) => cluster.discarded = Some(why),
+                Found::Absent => {}
+            }
+        }
+        Some((cluster, None))
+    }
+
+    /// What was found is of no use, for this reason.
+    pub fn discard(&mut self, why: String) {
+        (self.copied, self.discarded) = (None, Some(why));
+    }
+
+    fn open(caches: &Caches, name: &str, parts: Vec<Part>) -> Option<Self> {
+        let store = Store::open(caches.limit)?;
+        let step = store.step(&step(caches, name));
+        let recollection = Recollection::read(&step);
+        let key = key::digest("", &parts);
+        let (copied, rest, discarded, extensions) = (None, None, None, None);
+        Some(Self { store, step, parts, key, recollection, copied, rest, discarded, extensions })
+    }
+
+    /// Keys of entries that may be it, the best first.
+    fn candidates(&self) -> Vec<String> {
+        let last = self.recollection.as_ref().filter(|last| last.parts == self.parts);
+        last.map(|last| last.entry.clone()).into_iter().chain([self.key.clone()]).collect()
+    }
+
     /// The parts must be the same in full: a digest is only as good as what it
     /// was made from.
-    fn copy(&self, held: Held, data: &Path, owner: Option<User>) -> Result<Entry, String> {
+    fn copy(&mut self, held: Held, data: &Path, owner: Option<User>) -> Result<(), String> {
         if held.entry.parts != self.parts {
-            return Err("what was kept of it is something else".to_owned());
+            return Err(SOMETHING_ELSE.to_owned());
         }
-        held.copy(data, owner).map_err(|error| {
+        let first = held.copy_to_start(data, owner).map_err(|error| {
             // Nothing may be left of a copy that is not whole.
             let _ = std::fs::remove_dir_all(data);
-            format!("what was kept of it could not be copied: {error}")
+            not_copied(&error)
         })?;
-        Ok(held.entry)
+        let (entry, data) = (held.entry.clone(), data.to_owned());
+        let rest = tokio::task::spawn_blocking(move || held.copy_databases(first, &data, owner));
+        (self.copied, self.rest) = (Some(entry), Some(rest));
+        Ok(())
+    }
+
+    /// Waits until all that [`Self::find`] has found is copied. The reason where
+    /// it cannot be: then it is not kept any more, and must not be used.
+    pub async fn complete(&mut self) -> Result<(), String> {
+        let Some(rest) = self.rest.take() else { return Ok(()) };
+        let copied = rest.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        copied.map_err(|error| {
+            if let Some(entry) = self.copied.take()
+                && error.kind() != std::io::ErrorKind::StorageFull
+            {
+                self.store.remove(&entry.key);
+            }
+            not_copied(&error)
+        })
     }
 
     /// Whether something was copied, and why, the server being of this version.
@@ -99,18 +168,27 @@ impl Cluster {
     }
 }
 
+fn not_copied(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::InvalidData => error.to_string(),
+        _ => format!("what was kept of it could not be copied: {error}"),
+    }
+}
+
 /// What is known of the database of a running server.
-pub(in crate::targets::local) struct Provenance {
+pub(in crate::targets) struct Provenance {
     pub(super) cluster: Cluster,
     pub(super) name: String,
-    pub(super) user: String,
-    pub(super) database: String,
-    pub(super) version: String,
+    pub user: String,
+    pub database: String,
+    pub version: String,
     /// The initialised cluster before its server was started, where it is new.
     pub(super) aside: Option<PathBuf>,
     /// The password inside what is kept.
-    pub(super) password: String,
-    pub(super) arguments: Vec<String>,
+    pub password: String,
+    pub arguments: Vec<String>,
+    /// To the database `postgres`.
+    spare: Spare,
     pub(super) state: Mutex<State>,
 }
 
@@ -131,7 +209,7 @@ pub(super) struct State {
 }
 
 /// A call of `migrate` that is done.
-pub(super) struct Called {
+pub(in crate::targets) struct Called {
     pub record: Migrated,
     pub migrations: Arc<dyn Migrations>,
 }
@@ -167,8 +245,15 @@ impl Provenance {
             aside,
             password,
             arguments,
+            spare: Spare::default(),
             state: Mutex::new(state),
         }
+    }
+
+    /// Takes a connection to the database `postgres`, for the migrations that
+    /// are likely to follow.
+    pub fn give(&self, session: Session) {
+        self.spare.put(session);
     }
 
     /// The server's name.
@@ -201,11 +286,18 @@ impl Provenance {
         if self.database == "postgres" {
             return Ok((0, "migrations of the database `postgres` are not kept".to_owned()));
         }
-        let session = Session::open(config, "postgres").await?;
+        let session = match self.spare.take() {
+            Some(session) => session,
+            None => Session::open(config, "postgres").await?,
+        };
         if state.calls.is_empty() {
-            let folders = session.value(FOLDERS).await?;
-            let folders: Vec<_> = folders.lines().map(str::to_owned).collect();
-            state.surroundings = key::of_surroundings(&folders);
+            let extensions = if let Some(known) = &self.cluster.extensions {
+                known.clone()
+            } else {
+                let folders = session.value(FOLDERS).await?;
+                key::of_folders(&folders.lines().map(str::to_owned).collect::<Vec<_>>())
+            };
+            state.surroundings = key::of_surroundings(extensions);
             state.head = key::digest(&self.cluster.key, &state.surroundings);
         }
         let files = key::of_files(&state.head, &**migrations);

@@ -33,7 +33,7 @@ pub(super) struct Recollection {
 
 /// A call of `migrate`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Migrated {
+pub(in crate::targets) struct Migrated {
     /// The style and the table.
     pub manner: String,
     /// The files.

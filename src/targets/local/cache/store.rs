@@ -27,17 +27,18 @@ use jiff::Timestamp;
 use nix::sys::statvfs::statvfs;
 use serde::{Deserialize, Serialize};
 
+use super::held::{Held, boot, was_stopped_cleanly};
 use super::key::{MigratedFile, Part};
 use super::tree::{Size, Tree};
-use crate::supervise::{ProcessId, User};
 use crate::targets::caches::{self, write};
 
 /// Bytes of the disk that are left alone.
 const RESERVE: u64 = 200_000_000;
 /// Begins the names of directories that are no entries.
 const UNFINISHED: &str = "new-";
-/// Written by a running server for others, and none of its data.
-const NOT_DATA: [&str; 2] = ["postmaster.pid", "postmaster.opts"];
+/// Written by a running server for others, and none of its data; the last are
+/// removed when it starts.
+const NOT_DATA: [&str; 3] = ["postmaster.pid", "postmaster.opts", "pg_internal.init"];
 
 /// What is kept on this machine.
 #[derive(Debug, Clone)]
@@ -87,13 +88,6 @@ impl Template {
     pub(super) fn database(&self) -> String {
         format!("recipe_{}", self.key)
     }
-}
-
-/// An entry that cannot go while this is held.
-pub(super) struct Held {
-    pub entry: Entry,
-    path: PathBuf,
-    _lock: File,
 }
 
 /// Names and texts of files.
@@ -161,14 +155,8 @@ impl Store {
         }
         self.prepare()?;
         let tree = Tree::list(data, &NOT_DATA)?;
-        entry.size = tree.size();
-        let disk = statvfs(&self.folder)?;
-        #[cfg_attr(target_os = "linux", expect(clippy::useless_conversion, reason = "u32 on macOS"))]
-        let free = u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size()));
-        if free < entry.size.bytes + RESERVE {
-            let what = format!("{} has only {} MB left", self.folder.display(), free / 1_000_000);
-            return Err(io::Error::new(io::ErrorKind::StorageFull, what));
-        }
+        entry.size = tree.size()?;
+        require_room(&self.folder, entry.size.bytes + RESERVE)?;
         let unfinished = Unfinished::create(&self.entries(), &entry.key)?;
         tree.copy(&unfinished.path.join("data"), None)?;
         for (number, files) in sources.iter().enumerate() {
@@ -205,8 +193,9 @@ impl Store {
         let mut all: Vec<_> = directories
             .filter(|directory| !directory.file_name().to_string_lossy().starts_with(UNFINISHED))
             .filter_map(|directory| {
-                let held = Held::of(&directory.path())?;
-                let used = std::fs::metadata(held.path.join("entry.json")).ok()?.modified().ok()?;
+                let path = directory.path();
+                let held = Held::of(&path)?;
+                let used = std::fs::metadata(path.join("entry.json")).ok()?.modified().ok()?;
                 Some((held.entry.clone(), used))
             })
             .collect();
@@ -248,61 +237,6 @@ impl Store {
         }
         let aside = self.entries().join(new_name("gone"));
         fs_err::rename(path, &aside).and_then(|()| fs_err::remove_dir_all(aside)).is_ok()
-    }
-}
-
-impl Held {
-    fn of(path: &Path) -> Option<Self> {
-        let lock = File::open(path).ok()?;
-        lock.lock_shared().ok()?;
-        // Whoever removed it meanwhile has taken it off its name first.
-        if !is_at(&lock, path) {
-            return None;
-        }
-        let entry = std::fs::read(path.join("entry.json")).ok()?;
-        let entry = serde_json::from_slice(&entry).ok()?;
-        Some(Self { entry, path: path.to_owned(), _lock: lock })
-    }
-
-    /// Whether it is whole: in this boot of the machine its digest was right,
-    /// when it was written or later. After a crash of the machine, files may
-    /// have lost what the disk had not got yet.
-    fn check(&self) -> Result<(), String> {
-        let verified = std::fs::read_to_string(self.path.join("verified")).unwrap_or_default();
-        let data = self.path.join("data");
-        let tree = Tree::list(&data, &[]).map_err(|error| error.to_string())?;
-        let damaged = || "what was kept of it was damaged".to_owned();
-        if tree.size() != self.entry.size || !was_stopped_cleanly(&data) {
-            return Err(damaged());
-        }
-        if verified == boot() {
-            return Ok(());
-        }
-        if tree.digest().ok().as_ref() != Some(&self.entry.digest) {
-            return Err(damaged());
-        }
-        // It is only looked at once more if that cannot be written.
-        let _ = write(&self.path.join("verified"), boot().as_bytes());
-        Ok(())
-    }
-
-    fn touch(&self) {
-        let file = File::options().write(true).open(self.path.join("entry.json"));
-        // It is only removed sooner if that cannot be written.
-        let _ = file.and_then(|file| file.set_modified(SystemTime::now()));
-    }
-
-    /// The folders with the files of each call of `migrate`, and how they were
-    /// applied.
-    pub fn sources(&self) -> Vec<(PathBuf, String)> {
-        let folder = |number: usize| self.path.join("sources").join(number.to_string());
-        self.entry.manners.iter().enumerate().map(|(number, how)| (folder(number), how.clone())).collect()
-    }
-
-    /// Copies its data to `data`, which must not exist, for `owner`.
-    pub fn copy(&self, data: &Path, owner: Option<User>) -> io::Result<()> {
-        let tree = Tree::list(&self.path.join("data"), &[])?;
-        tree.copy(data, owner)
     }
 }
 
@@ -350,25 +284,22 @@ fn remove_unlocked(path: &Path) {
     }
 }
 
+/// Fails where the disk of `folder` has not this many bytes left.
+pub(super) fn require_room(folder: &Path, bytes: u64) -> io::Result<()> {
+    let disk = statvfs(folder)?;
+    #[cfg_attr(target_os = "linux", expect(clippy::useless_conversion, reason = "u32 on macOS"))]
+    let free = u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size()));
+    if free < bytes {
+        let what = format!("{} has only {} MB left", folder.display(), free / 1_000_000);
+        return Err(io::Error::new(io::ErrorKind::StorageFull, what));
+    }
+    Ok(())
+}
+
 /// Whether this open directory still has this name.
-fn is_at(directory: &File, path: &Path) -> bool {
+pub(super) fn is_at(directory: &File, path: &Path) -> bool {
     let (Ok(ours), Ok(named)) = (directory.metadata(), std::fs::metadata(path)) else { return false };
     (ours.dev(), ours.ino()) == (named.dev(), named.ino())
-}
-
-/// Whether PostgreSQL has written down that it was shut down: the state in
-/// `global/pg_control`, which has followed three numbers since version 8.
-fn was_stopped_cleanly(data: &Path) -> bool {
-    const STATE: std::ops::Range<usize> = 16..20;
-    const SHUT_DOWN: u32 = 1;
-    let control = std::fs::read(data.join("global/pg_control")).unwrap_or_default();
-    let state = control.get(STATE).and_then(|bytes| bytes.try_into().ok()).map(u32::from_ne_bytes);
-    state == Some(SHUT_DOWN) && !data.join("postmaster.pid").exists()
-}
-
-/// What tells this boot of the machine from others.
-fn boot() -> String {
-    ProcessId::current().map_or_else(String::new, |process| format!("{:x}", process.boot))
 }
 
 #[cfg(test)]

@@ -2,12 +2,14 @@ use std::io::Write;
 use std::sync::Barrier;
 use std::time::Duration;
 
+use super::super::held::DAMAGED;
 use super::*;
 
 /// A data directory as PostgreSQL leaves it, but for its contents.
 fn data(folder: &Path, state: u32) -> PathBuf {
     let data = folder.join(format!("data-{state}"));
     std::fs::create_dir_all(data.join("global")).unwrap();
+    std::fs::create_dir_all(data.join("base")).unwrap();
     let mut control = vec![0; 16];
     control.extend(state.to_ne_bytes());
     std::fs::write(data.join("global/pg_control"), control).unwrap();
@@ -75,6 +77,11 @@ fn damage_is_noticed() {
     let cut = |path: PathBuf| File::create(path).unwrap().write_all(b"15").unwrap();
     store.put(entry("cut"), &data(folder.path(), 1), &[]).unwrap();
     cut(store.entries().join("cut/data/PG_VERSION"));
+    let Found::Held(held) = store.find("cut") else { panic!("it was kept") };
+    let error = held.copy(&folder.path().join("copy"), None).unwrap_err();
+    assert_eq!(error.to_string(), DAMAGED);
+    drop(held);
+    std::fs::write(store.entries().join("cut/verified"), "another boot").unwrap();
     assert!(matches!(store.find("cut"), Found::Discarded(_)));
     assert!(matches!(store.find("cut"), Found::Absent), "it is gone");
 
@@ -136,7 +143,7 @@ fn many_at_once_keep_one() {
                     store.prune(0);
                 } else if let Found::Held(held) = store.find("a") {
                     held.copy(&copy, None).unwrap();
-                    assert_eq!(Tree::list(&copy, &[]).unwrap().size(), held.entry.size);
+                    assert_eq!(Tree::list(&copy, &[]).unwrap().size().unwrap(), held.entry.size);
                 }
             });
         }

@@ -5,29 +5,15 @@
 //! server ready, no transaction that writes has begun anywhere in the server
 //! until then, and since then nobody can connect to the database.
 
-use tokio_postgres::{Client, Config, Error, NoTls, SimpleQueryMessage};
+use tokio_postgres::{Error, SimpleQueryMessage};
 
-/// A connection that ends when it is dropped.
-pub(in crate::targets::local) struct Session {
-    pub client: Client,
-    connection: tokio::task::JoinHandle<Result<(), Error>>,
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.connection.abort();
-    }
-}
+use crate::fault;
+use crate::targets::Session;
 
 impl Session {
-    pub async fn open(config: &Config, database: &str) -> Result<Self, Error> {
-        let mut config = config.clone();
-        let (client, connection) = config.dbname(database).application_name("recipe").connect(NoTls).await?;
-        Ok(Self { client, connection: tokio::spawn(connection) })
-    }
-
     /// The first value of what the last statement of `sql` returns, as text.
-    pub async fn value(&self, sql: &str) -> Result<String, Error> {
+    pub(in crate::targets) async fn value(&self, sql: &str) -> Result<String, Error> {
+        fault::sql(&self.client).await;
         let messages = self.client.simple_query(sql).await?;
         let rows = messages.iter().rev().filter_map(|message| match message {
             SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
@@ -37,7 +23,7 @@ impl Session {
     }
 
     /// The id of a transaction in which `sql` is done.
-    pub async fn transaction(&self, sql: &str) -> Result<u64, Error> {
+    pub(in crate::targets) async fn transaction(&self, sql: &str) -> Result<u64, Error> {
         // Statements of one message are one transaction.
         let id = self.value(&format!("{sql}; SELECT pg_current_xact_id()::text")).await?;
         Ok(id.parse().unwrap_or_default())
@@ -45,7 +31,7 @@ impl Session {
 
     /// How `CREATE DATABASE` copies files, which takes a third of the time of
     /// writing all to the log; before 15 there is no other way.
-    pub async fn file_copy(&self) -> Result<&'static str, Error> {
+    pub(in crate::targets) async fn file_copy(&self) -> Result<&'static str, Error> {
         let version = self.value("SHOW server_version_num").await?;
         Ok(if version.parse::<u32>().is_ok_and(|version| version >= 150_000) {
             "STRATEGY FILE_COPY"
@@ -54,7 +40,8 @@ impl Session {
         })
     }
 
-    pub async fn run(&self, sql: &str) -> Result<(), Error> {
+    pub(in crate::targets) async fn run(&self, sql: &str) -> Result<(), Error> {
+        fault::sql(&self.client).await;
         self.client.batch_execute(sql).await
     }
 }
@@ -106,7 +93,7 @@ pub(super) async fn swap(
 }
 
 /// A name in SQL.
-pub(in crate::targets::local) fn quoted(name: &str) -> String {
+pub(in crate::targets) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 

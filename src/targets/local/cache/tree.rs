@@ -17,12 +17,12 @@ pub(super) struct Tree {
     root: PathBuf,
     /// Relative paths, parents first.
     folders: Vec<PathBuf>,
-    /// Relative paths in order, and bytes.
-    files: Vec<(PathBuf, u64)>,
+    /// Relative paths in order.
+    files: Vec<PathBuf>,
 }
 
 /// The size of a tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Size {
     /// How many files.
     pub files: usize,
@@ -31,24 +31,25 @@ pub struct Size {
 }
 
 impl Tree {
-    /// Lists `root`, without the files called `except` at its top. Anything
-    /// but files and folders is an error: a tablespace, say, is a link to a
-    /// place outside, which a copy would share.
+    /// Lists `root`, without what is called as one of `except`, wherever it is.
+    /// Anything but files and folders is an error: a tablespace, say, is a link
+    /// to a place outside, which a copy would share.
     pub fn list(root: &Path, except: &[&str]) -> io::Result<Self> {
         let mut tree = Self { root: root.to_owned(), folders: Vec::new(), files: Vec::new() };
         let mut next = vec![PathBuf::new()];
         while let Some(folder) = next.pop() {
             for entry in fs_err::read_dir(root.join(&folder))? {
                 let entry = entry?;
+                if except.iter().any(|name| entry.file_name() == *name) {
+                    continue;
+                }
                 let path = folder.join(entry.file_name());
-                let metadata = entry.metadata()?;
-                if metadata.is_dir() {
+                let kind = entry.file_type()?;
+                if kind.is_dir() {
                     next.push(path.clone());
                     tree.folders.push(path);
-                } else if metadata.is_file() {
-                    if !except.iter().any(|name| path == Path::new(name)) {
-                        tree.files.push((path, metadata.len()));
-                    }
+                } else if kind.is_file() {
+                    tree.files.push(path);
                 } else {
                     let what = format!("{} is neither a file nor a folder", root.join(path).display());
                     return Err(io::Error::other(what));
@@ -60,26 +61,25 @@ impl Tree {
         Ok(tree)
     }
 
-    pub fn size(&self) -> Size {
-        Size { files: self.files.len(), bytes: self.files.iter().map(|(_, bytes)| bytes).sum() }
+    /// Asks for the size of each file.
+    pub fn size(&self) -> io::Result<Size> {
+        let sizes = self.each(|path| Ok(fs_err::metadata(self.root.join(path))?.len()))?;
+        Ok(Size { files: sizes.len(), bytes: sizes.iter().sum() })
     }
 
-    /// Copies everything to `to`, which must not exist, for `owner`. File
-    /// systems that can share blocks do (`copy_file_range`, `fclonefileat`).
-    pub fn copy(&self, to: &Path, owner: Option<User>) -> io::Result<()> {
-        // PostgreSQL refuses a directory that others may enter.
-        let make = |folder: &Path| {
-            std::fs::DirBuilder::new().mode(0o700).create(folder)?;
-            give(folder, owner)
-        };
-        make(to)?;
-        self.folders.iter().try_for_each(|folder| make(&to.join(folder)))?;
-        self.each(|path| {
+    /// Copies everything to `to` for `owner`, where there must be nothing of it,
+    /// and returns the size of what was there. File systems that can share
+    /// blocks do (`copy_file_range`, `fclonefileat`).
+    pub fn copy(&self, to: &Path, owner: Option<User>) -> io::Result<Size> {
+        make(to, owner)?;
+        self.folders.iter().try_for_each(|folder| make(&to.join(folder), owner))?;
+        let sizes = self.each(|path| {
             let target = to.join(path);
-            std::fs::copy(self.root.join(path), &target)?;
-            give(&target, owner)
-        })
-        .map(drop)
+            let bytes = std::fs::copy(self.root.join(path), &target)?;
+            give(&target, owner)?;
+            Ok(bytes)
+        })?;
+        Ok(Size { files: sizes.len(), bytes: sizes.iter().sum() })
     }
 
     /// A digest of all names and contents.
@@ -87,13 +87,13 @@ impl Tree {
         let contents = self.each(|path| {
             let mut hasher = blake3::Hasher::new();
             hasher.update_reader(File::open(self.root.join(path))?)?;
-            Ok(hasher.finalize())
+            Ok((hasher.count(), hasher.finalize()))
         })?;
         let mut all = blake3::Hasher::new();
         for folder in &self.folders {
             all.update(folder.as_os_str().as_encoded_bytes()).update(b"/");
         }
-        for ((path, bytes), contents) in self.files.iter().zip(contents) {
+        for (path, (bytes, contents)) in self.files.iter().zip(contents) {
             all.update(path.as_os_str().as_encoded_bytes()).update(b"\0");
             all.update(&bytes.to_le_bytes()).update(contents.as_bytes());
         }
@@ -107,7 +107,7 @@ impl Tree {
             let mut done = Vec::new();
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
-                let Some((path, _)) = self.files.get(number) else { return Ok(done) };
+                let Some(path) = self.files.get(number) else { return Ok(done) };
                 let named = |error: io::Error| {
                     io::Error::new(error.kind(), format!("{}: {error}", self.root.join(path).display()))
                 };
@@ -135,6 +135,13 @@ impl Tree {
     }
 }
 
+/// Makes a folder, unless there is one.
+pub(super) fn make(folder: &Path, owner: Option<User>) -> io::Result<()> {
+    // PostgreSQL refuses a directory that others may enter.
+    std::fs::DirBuilder::new().mode(0o700).recursive(true).create(folder)?;
+    give(folder, owner)
+}
+
 /// Makes `owner` the owner.
 fn give(path: &Path, owner: Option<User>) -> io::Result<()> {
     owner.map_or(Ok(()), |owner| chown(path, Some(owner.uid), Some(owner.gid)))
@@ -159,9 +166,10 @@ mod tests {
         let folder = tree();
         let (from, to) = (folder.path().join("from"), folder.path().join("to"));
         let tree = Tree::list(&from, &["postmaster.opts"]).unwrap();
-        tree.copy(&to, None).unwrap();
+        let size = Size { files: 50, bytes: 49 * 25 };
+        assert_eq!(tree.copy(&to, None).unwrap(), size);
         let copy = Tree::list(&to, &[]).unwrap();
-        assert_eq!(copy.size(), Size { files: 50, bytes: 49 * 25 });
+        assert_eq!(copy.size().unwrap(), size);
         assert_eq!(copy.digest().unwrap(), tree.digest().unwrap());
         std::fs::write(to.join("base/1/7"), vec![8; 7]).unwrap();
         assert_ne!(copy.digest().unwrap(), tree.digest().unwrap());

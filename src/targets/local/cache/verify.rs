@@ -12,9 +12,10 @@ use super::key;
 use super::provenance::Called;
 use super::recollection::Migrated;
 use super::store::{Entry, Found, Store};
-use super::swap::{Session, quoted};
+use super::swap::quoted;
 use crate::run::child::{Children, Command, describe};
 use crate::run::{Failure, Kind, scratch};
+use crate::targets::Session;
 use crate::targets::local::home::give;
 use crate::targets::local::origin::{INITDB, initdb};
 use crate::targets::local::postgres::{arguments, environment};
@@ -41,6 +42,9 @@ pub enum Verdict {
 /// # Errors
 /// When servers cannot be run.
 pub async fn verify(store: &Store, entry: &Entry, read: Reader<'_>) -> Result<Verdict, Failure> {
+    if entry.parts.iter().any(|part| part.name == key::IMAGE) {
+        return Ok(Verdict::Unknown("it was made in a container".to_owned()));
+    }
     let programs = find_postgres()?;
     let settings = entry
         .parts

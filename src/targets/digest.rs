@@ -1,0 +1,135 @@
+//! The digest of a file, without reading it again while it has not changed.
+//!
+//! What a file is known by (size, times, inode) is remembered with its digest.
+//! A file that was changed shortly before it was read could be changed again
+//! within the same tick of the file system's clock, so it is not remembered,
+//! as git does not trust such entries of its index either.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use super::caches;
+
+/// Nanoseconds; coarser than the clock of any file system in use.
+const TICK: i64 = 2_000_000_000;
+
+/// What a file is known by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mark {
+    pub size: u64,
+    /// Nanoseconds since 1970.
+    modified: i64,
+    /// Of the inode: set by the kernel alone, so that no `touch` hides a change.
+    changed: i64,
+    inode: u64,
+}
+
+impl Mark {
+    fn of(path: &Path) -> std::io::Result<Self> {
+        let metadata = fs_err::metadata(path)?;
+        let nanoseconds =
+            |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
+        Ok(Self {
+            size: metadata.len(),
+            modified: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+            changed: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+            inode: metadata.ino(),
+        })
+    }
+
+    /// Whether a change from now on would show.
+    pub fn is_settled(&self) -> bool {
+        self.is_settled_at(now())
+    }
+
+    fn is_settled_at(&self, now: i64) -> bool {
+        self.modified.max(self.changed) + TICK < now
+    }
+}
+
+/// A digest, and what the file is known by that it is of.
+pub(super) type Marked = (Mark, blake3::Hash);
+
+/// Digests a file that was `known` before.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn again(path: &Path, known: Option<&Marked>) -> std::io::Result<Marked> {
+    // Taken before it is read: a change meanwhile makes the mark old, never the digest.
+    let mark = Mark::of(path)?;
+    if let Some((_, digest)) = known.filter(|(before, _)| *before == mark) {
+        return Ok((mark, *digest));
+    }
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(fs_err::File::open(path)?)?;
+    Ok((mark, hasher.finalize()))
+}
+
+/// Digests a file, and remembers that for later runs.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn remembered(path: &Path) -> std::io::Result<blake3::Hash> {
+    let name = blake3::hash(path.as_os_str().as_encoded_bytes()).to_hex();
+    let cache = caches::folder("digests").map(|folder| folder.join(&name[..32]));
+    let known = cache.as_ref().and_then(|cache| serde_json::from_slice(&std::fs::read(cache).ok()?).ok());
+    let marked = again(path, known.as_ref())?;
+    if known.as_ref() != Some(&marked)
+        && marked.0.is_settled()
+        && let Some(cache) = cache
+        && let Some(folder) = cache.parent()
+        && let Ok(text) = serde_json::to_vec(&marked)
+        && let Err(error) = fs_err::create_dir_all(folder).and_then(|()| caches::write(&cache, &text))
+    {
+        tracing::debug!(%error, "the digest of a file is not remembered");
+    }
+    Ok(marked.1)
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(path: &Path) -> Mark {
+        Mark::of(path).unwrap()
+    }
+
+    #[test]
+    fn a_known_file_is_not_read() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs_err::write(file.path(), "now").unwrap();
+        let (now, then) = (blake3::hash(b"now"), blake3::hash(b"then"));
+        let known = (mark(file.path()), then);
+        assert_eq!(again(file.path(), Some(&known)).unwrap().1, then);
+        for change in [
+            |mark: &mut Mark| mark.size += 1,
+            |mark: &mut Mark| mark.modified -= 1,
+            |mark: &mut Mark| mark.changed -= 1,
+            |mark: &mut Mark| mark.inode += 1,
+        ] {
+            let mut known = known.clone();
+            change(&mut known.0);
+            assert_eq!(again(file.path(), Some(&known)).unwrap().1, now);
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_just_changed_is_not_trusted() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(!mark(file.path()).is_settled());
+        assert!(mark(file.path()).is_settled_at(now() + 2 * TICK));
+        // Setting the time back does not make it older than it is.
+        let long_ago = std::fs::FileTimes::new().set_modified(UNIX_EPOCH);
+        file.as_file().set_times(long_ago).unwrap();
+        assert_eq!(mark(file.path()).modified, 0);
+        assert!(!mark(file.path()).is_settled());
+    }
+}

@@ -1,0 +1,131 @@
+//! An entry of the store in use: whether it is whole, and copies of it.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::store::{Entry, is_at, require_room};
+use super::tree::{Size, Tree, make};
+use crate::supervise::{ProcessId, User};
+use crate::targets::caches::write;
+
+/// What is said of an entry that is not as it was written.
+pub(super) const DAMAGED: &str = "what was kept of it was damaged";
+/// Holds the files of databases, which a server opens when somebody connects.
+const DATABASES: &str = "base";
+
+/// An entry that cannot go while this is held.
+pub(in crate::targets) struct Held {
+    pub entry: Entry,
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Held {
+    /// Takes hold of the entry at `path`.
+    pub fn of(path: &Path) -> Option<Self> {
+        let lock = File::open(path).ok()?;
+        lock.lock_shared().ok()?;
+        // Whoever removed it meanwhile has taken it off its name first.
+        if !is_at(&lock, path) {
+            return None;
+        }
+        let entry = std::fs::read(path.join("entry.json")).ok()?;
+        let entry = serde_json::from_slice(&entry).ok()?;
+        Some(Self { entry, path: path.to_owned(), _lock: lock })
+    }
+
+    /// Whether its data is right: in this boot of the machine its digest was, when
+    /// it was written or later. After a crash of the machine, files may have lost
+    /// what the disk had not got yet. Its size is looked at by whoever copies it.
+    pub fn check(&self) -> Result<(), String> {
+        let verified = std::fs::read_to_string(self.path.join("verified")).unwrap_or_default();
+        let data = self.path.join("data");
+        if !was_stopped_cleanly(&data) {
+            return Err(DAMAGED.to_owned());
+        }
+        if verified == boot() {
+            return Ok(());
+        }
+        let digest = Tree::list(&data, &[]).and_then(|tree| tree.digest());
+        if digest.ok().as_ref() != Some(&self.entry.digest) {
+            return Err(DAMAGED.to_owned());
+        }
+        // It is only looked at once more if that cannot be written.
+        let _ = write(&self.path.join("verified"), boot().as_bytes());
+        Ok(())
+    }
+
+    /// It was used now.
+    pub fn touch(&self) {
+        let file = File::options().write(true).open(self.path.join("entry.json"));
+        // It is only removed sooner if that cannot be written.
+        let _ = file.and_then(|file| file.set_modified(SystemTime::now()));
+    }
+
+    /// The folders with the files of each call of `migrate`, and how they were
+    /// applied.
+    pub fn sources(&self) -> Vec<(PathBuf, String)> {
+        let folder = |number: usize| self.path.join("sources").join(number.to_string());
+        self.entry.manners.iter().enumerate().map(|(number, how)| (folder(number), how.clone())).collect()
+    }
+
+    /// Where its data is.
+    pub fn data(&self) -> PathBuf {
+        self.path.join("data")
+    }
+
+    /// What was noted of it under this name.
+    pub fn noted(&self, name: &str) -> Option<String> {
+        std::fs::read_to_string(self.path.join(name)).ok()
+    }
+
+    /// Notes what takes time to find out, for whoever holds it next.
+    pub fn note(&self, name: &str, text: &str) {
+        // It is only found out once more if that cannot be written.
+        let _ = write(&self.path.join(name), text.as_bytes());
+    }
+
+    /// Copies its data to `data`, where there must be nothing, for `owner`.
+    pub fn copy(&self, data: &Path, owner: Option<User>) -> io::Result<()> {
+        let first = self.copy_to_start(data, owner)?;
+        self.copy_databases(first, data, owner)
+    }
+
+    /// Copies of its data what a server needs to start, and returns its size.
+    pub fn copy_to_start(&self, data: &Path, owner: Option<User>) -> io::Result<Size> {
+        require_room(data.parent().unwrap_or(data), self.entry.size.bytes)?;
+        let size = Tree::list(&self.path.join("data"), &[DATABASES])?.copy(data, owner)?;
+        make(&data.join(DATABASES), owner)?;
+        Ok(size)
+    }
+
+    /// Copies the rest, after what had the size `first`. Until then nobody must
+    /// connect to the server.
+    pub fn copy_databases(&self, first: Size, data: &Path, owner: Option<User>) -> io::Result<()> {
+        let databases = Tree::list(&self.path.join("data").join(DATABASES), &[])?;
+        let last = databases.copy(&data.join(DATABASES), owner)?;
+        let copied = Size { files: first.files + last.files, bytes: first.bytes + last.bytes };
+        if copied == self.entry.size {
+            Ok(())
+        } else {
+            Err(io::Error::new(io::ErrorKind::InvalidData, DAMAGED))
+        }
+    }
+}
+
+/// Whether PostgreSQL has written down that it was shut down: the state in
+/// `global/pg_control`, which has followed three numbers since version 8.
+pub(super) fn was_stopped_cleanly(data: &Path) -> bool {
+    const STATE: std::ops::Range<usize> = 16..20;
+    const SHUT_DOWN: u32 = 1;
+    let control = std::fs::read(data.join("global/pg_control")).unwrap_or_default();
+    let state = control.get(STATE).and_then(|bytes| bytes.try_into().ok()).map(u32::from_ne_bytes);
+    state == Some(SHUT_DOWN) && !data.join("postmaster.pid").exists()
+}
+
+/// What tells this boot of the machine from others.
+pub(super) fn boot() -> String {
+    ProcessId::current().map_or_else(String::new, |process| format!("{:x}", process.boot))
+}

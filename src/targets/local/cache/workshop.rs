@@ -1,0 +1,26 @@
+//! What the keeping of databases needs of a place where servers run.
+
+use std::path::Path;
+
+use async_trait::async_trait;
+
+use super::keep::End;
+use super::provenance::{Called, Provenance};
+use super::store::Template;
+use crate::run::Failure;
+
+/// Where clusters are made that are kept.
+#[async_trait]
+pub(in crate::targets) trait Workshop: Send + Sync {
+    /// Where its files are while it works.
+    fn home(&self) -> &Path;
+
+    /// Puts the cluster of `provenance` into the folder `data` of its home, with a
+    /// template of each end. None where migrations change more than their database.
+    async fn make(
+        &self,
+        provenance: &Provenance,
+        calls: &[Called],
+        ends: &[End],
+    ) -> Result<Option<Vec<Template>>, Failure>;
+}
