@@ -9,12 +9,13 @@
 use std::process::ExitCode;
 
 use futures::FutureExt;
-use recipe::script::{Arguments, Call, Family, Opt, Param, Primitive, Run, Type};
+use recipe::script::{Arguments, Call, Family, Opt, Param, Primitive, Reach, Run, Type};
 use recipe::{Dynamic, Failure, Kind};
 
 static OWN: [Primitive; 1] = [Primitive {
     name: "deploy_mailbox",
     family: Family::Own,
+    reach: Reach::Machine,
     params: &[Param::new("name", Type::String), Param::options()],
     options: &[
         Opt::with_default("quota", Type::Positive, "10", "how many mails it takes"),

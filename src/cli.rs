@@ -14,7 +14,9 @@ mod tools;
 
 pub use cache::{CacheArgs, CacheCommand, CacheSort};
 pub use measure::{BenchArgs, TestArgs};
-pub use tools::{CompletionsArgs, DoctorArgs, GcArgs, InitArgs, LockArgs, ManArgs, Need, Shell};
+pub use tools::{
+    CheckArgs, CheckFormat, CompletionsArgs, DoctorArgs, GcArgs, InitArgs, LockArgs, ManArgs, Need, Shell,
+};
 
 const MORE_HELP: &str = "\
 Exit codes:
@@ -148,6 +150,7 @@ pub struct UpArgs {
 
 /// A run, whatever it is for.
 #[derive(Debug, Clone, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "a command line has as many switches")]
 pub struct RunArgs {
     /// The recipe, a .rhai file; with --help its parameters are listed
     #[arg(add = ArgValueCompleter::new(shell::recipes))]
@@ -176,6 +179,10 @@ pub struct RunArgs {
     /// Take what is left up down after this time, such as 30m or 8h
     #[arg(long, value_name = "TIME", value_parser = crate::run::duration::parse)]
     pub ttl: Option<std::time::Duration>,
+    /// Keep the recipe in its environment: no commands and programs on this machine, no files outside
+    /// the workspace, no other addresses
+    #[arg(long)]
+    pub untrusted: bool,
     /// Use and keep no results of earlier runs, of all sorts or of those that are named
     #[arg(long, value_enum, value_name = "SORT", value_delimiter = ',', num_args = 0..=1, require_equals = true, default_missing_value = "all")]
     pub no_cache: Vec<CacheSort>,
@@ -197,7 +204,7 @@ pub struct RunArgs {
     /// At the end, write the steps as JUnit XML to this file
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
-    /// What to print on standard output at the end; progress goes to standard error
+    /// What to print on standard output at the end, as json with outputs in full; progress goes to standard error
     #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
     pub output: Output,
     /// Say only what went wrong
@@ -217,6 +224,9 @@ pub struct PlanArgs {
     /// Where to set up: local
     #[arg(long, env = "RECIPE_TARGET", value_name = "TARGET")]
     pub target: Option<String>,
+    /// Also tell what `recipe run --untrusted` would refuse
+    #[arg(long)]
+    pub untrusted: bool,
     /// Set a parameter of the recipe
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = key_value, add = ArgValueCompleter::new(shell::params))]
     pub set: Vec<(String, String)>,
@@ -338,28 +348,6 @@ pub enum ReportFormat {
     Trace,
     /// JUnit XML.
     Junit,
-}
-
-/// `recipe check`.
-#[derive(Debug, Args)]
-pub struct CheckArgs {
-    /// The recipes
-    #[arg(required = true, add = ArgValueCompleter::new(shell::recipes))]
-    pub recipes: Vec<PathBuf>,
-    /// The form of the output: for people, for programs, or as annotations of GitHub Actions
-    #[arg(long, value_enum, default_value_t = CheckFormat::Text, value_name = "FORMAT")]
-    pub output: CheckFormat,
-}
-
-/// The form of what is wrong with recipes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum CheckFormat {
-    /// For people, on standard error.
-    Text,
-    /// For programs.
-    Json,
-    /// Annotations of GitHub Actions.
-    Github,
 }
 
 /// `recipe doc`.

@@ -190,7 +190,11 @@ fn read_params(path: &Path) -> Result<BTreeMap<String, Value>, Failure> {
     let text = fs_err::read_to_string(path)
         .map_err(|error| Failure::new(Kind::Usage, "the file of parameters cannot be read").cause(error))?;
     match path.extension().and_then(|extension| extension.to_str()) {
-        Some("toml") => toml::from_str(&text).map_err(|error| wrong(error.to_string())),
+        // Its own display shows the line, which may hold a secret.
+        Some("toml") => toml::from_str(&text).map_err(|error: toml::de::Error| {
+            let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
+            wrong(format!("line {line}: {}", error.message()))
+        }),
         Some("yaml" | "yml") => serde_norway::from_str(&text).map_err(|error| wrong(error.to_string())),
         Some("json") => serde_json::from_str(&text).map_err(|error| wrong(error.to_string())),
         _ => Err(wrong("its name has none of the known extensions".to_owned())),

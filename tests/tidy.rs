@@ -34,12 +34,13 @@ const HOMES: &[(&str, &str)] = &[
     ("rustyline::", "src/commands/repl"),
     ("bollard::", "src/targets/engine"),
     ("tar::", "src/targets/engine"),
+    ("aho_corasick::", "src/run/secrets"),
     ("sha2::", "src/targets/engine"),
     ("regex::", "src/targets/engine"),
     ("kube::", "src/targets/kubernetes"),
     ("k8s_openapi::", "src/targets/kubernetes"),
     ("minijinja::", "src/targets/kubernetes/template.rs src/targets/kubernetes/preview.rs"),
-    ("clap_complete::", "src/cli.rs src/commands/shell.rs"),
+    ("clap_complete::", "src/cli.rs src/cli src/commands/shell.rs"),
     ("clap_mangen::", "src/commands/shell.rs"),
 ];
 

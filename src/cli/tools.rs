@@ -3,8 +3,35 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
 
 use super::Output;
+use crate::commands::shell;
+
+/// `recipe check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The recipes
+    #[arg(required = true, add = ArgValueCompleter::new(shell::recipes))]
+    pub recipes: Vec<PathBuf>,
+    /// Also tell what `recipe run --untrusted` would refuse
+    #[arg(long)]
+    pub untrusted: bool,
+    /// The form of the output: for people, for programs, or as annotations of GitHub Actions
+    #[arg(long, value_enum, default_value_t = CheckFormat::Text, value_name = "FORMAT")]
+    pub output: CheckFormat,
+}
+
+/// The form of what is wrong with recipes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    /// For people, on standard error.
+    Text,
+    /// For programs.
+    Json,
+    /// Annotations of GitHub Actions.
+    Github,
+}
 
 /// `recipe gc`.
 #[derive(Debug, Args)]

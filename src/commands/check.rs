@@ -4,15 +4,21 @@ use serde_json::{Value, json};
 
 use super::{Done, terminal};
 use crate::cli::{CheckArgs, CheckFormat};
-use crate::exit;
 use crate::primitives::TABLE;
 use crate::run::Failure;
-use crate::script::{Diagnostic, Program};
+use crate::script::{Diagnostic, Program, workspace_of};
 use crate::tell::tell;
+use crate::{exit, settings};
 
 pub(super) fn check(args: &CheckArgs) -> Done {
-    let found: Vec<_> =
-        args.recipes.iter().map(|recipe| (recipe, Program::problems(TABLE, recipe))).collect();
+    let mut found = Vec::new();
+    for recipe in &args.recipes {
+        let mut problems = Program::problems(TABLE, recipe);
+        if let (true, Ok(program)) = (args.untrusted, Program::compile(TABLE, recipe)) {
+            problems.extend(program.untrusted(&settings::target(None, &workspace_of(recipe))?));
+        }
+        found.push((recipe, problems));
+    }
     match args.output {
         CheckFormat::Text => {
             for (recipe, problems) in &found {

@@ -112,7 +112,7 @@ pub(super) async fn take_down(folder: &RunFolder, facts: &Facts) -> Result<(), F
 
 /// Writes down that nothing is left of a run.
 pub(super) fn conclude(folder: &RunFolder, facts: &Facts) -> Result<(), Failure> {
-    folder.forget_values();
+    folder.forget_secrets();
     let state = if facts.state == State::Failed { State::Failed } else { State::Down };
     let written = journal::close(&folder.path)
         .and_then(|()| folder.write_facts(&Facts { state, expires: None, ..facts.clone() }));

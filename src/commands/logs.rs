@@ -21,13 +21,16 @@ pub(super) fn logs(args: &LogsArgs) -> Done {
         }
         names = vec![name];
     }
+    let secrets = folder.secrets();
     let mut text = String::new();
     for name in &names {
         let log = fs_err::read(folder.log(name)).map_err(|error| {
             Failure::new(Kind::Io, format!("the log of `{name}` cannot be read")).cause(error)
         })?;
         let prefix = if names.len() > 1 { format!("{name} | ") } else { String::new() };
-        for line in last_lines(&String::from_utf8_lossy(&log), args.lines) {
+        let mut lines = last_lines(&String::from_utf8_lossy(&log), args.lines);
+        secrets.mask_lines(&mut lines);
+        for line in lines {
             text.push_str(&format!("{prefix}{line}\n"));
         }
     }

@@ -14,7 +14,7 @@ use crate::run::child::Children;
 use crate::run::event::{EventKind, SCHEMA};
 use crate::run::{Dispatcher, Failure, Kind, RunFolder, Secrets};
 use crate::script::unknown::End;
-use crate::script::{Environment, Host, Plan, Program, workspace_of};
+use crate::script::{Environment, Host, Plan, Program, Trust, workspace_of};
 use crate::targets::planned::Planned;
 use crate::{exit, settings};
 
@@ -36,10 +36,13 @@ pub(super) fn plan_run(args: &PlanArgs) -> Done {
             return Ok(exit::USAGE);
         }
     };
+    let refused = if args.untrusted { program.untrusted(&target) } else { Vec::new() };
+    refused.iter().for_each(terminal::show);
     let declared = declared_params(&program);
     let params = settings::params(&args.set, args.params.as_deref(), declared.as_deref())?;
 
     let (secrets, model) = (Secrets::default(), SharedModel::default());
+    secrets.add_environment();
     let dispatcher = Dispatcher::start(Instant::now(), secrets.clone(), vec![Box::new(model.clone())]);
     let recipe = args.recipe.display().to_string();
     dispatcher.events().emit(EventKind::RunStarted {
@@ -57,6 +60,7 @@ pub(super) fn plan_run(args: &PlanArgs) -> Done {
         params,
         secrets,
         children: Children::default(),
+        trust: Trust::Full,
         outputs: std::sync::Mutex::default(),
     });
     let runtime = super::runtime()?;
@@ -74,7 +78,8 @@ pub(super) fn plan_run(args: &PlanArgs) -> Done {
         terminal::show(&host.diagnose(&error));
         return Ok(exit::FAILED);
     }
-    show(args.output, &model.take(), &history(&recipe, &target)?, &told.ends())
+    show(args.output, &model.take(), &history(&recipe, &target)?, &told.ends())?;
+    Ok(if refused.is_empty() { exit::DONE } else { exit::FAILED })
 }
 
 fn show(output: Output, model: &Model, history: &Durations, ends: &[End]) -> Done {

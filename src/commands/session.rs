@@ -103,7 +103,7 @@ impl Session<'_> {
             let facts = self.setting().facts(&folder)?;
             (folder, facts)
         };
-        let (secrets, model) = (Secrets::default(), SharedModel::default());
+        let (secrets, model) = (self.setting().secrets(), SharedModel::default());
         let mut reporters = self.reporters(&folder, &model)?;
         reporters.extend(self.listener.take().map(|listener| Box::new(listener) as Box<dyn Reporter>));
         let dispatcher = Dispatcher::start(self.began, secrets.clone(), reporters);
@@ -191,6 +191,7 @@ impl Session<'_> {
             runtime: &self.runtime,
             sequential: self.args.sequential,
             caches: self.caches.clone(),
+            untrusted: self.args.untrusted,
         }
     }
 

@@ -14,13 +14,13 @@ use tokio::runtime::Handle;
 
 use super::clear::clear;
 use super::environment;
-use crate::primitives::TABLE;
+use crate::primitives::{TABLE, hide_params};
 use crate::report::params_digest;
 use crate::run::child::Children;
 use crate::run::event::EventKind;
 use crate::run::folder::{Facts, Identity, State};
 use crate::run::{Events, Failure, Journal, Kind, RunFolder, Secrets, scratch};
-use crate::script::{Environment, Host, Memory, Program, Takeover};
+use crate::script::{Environment, Host, Memory, Program, Takeover, Trust};
 use crate::supervise::{ProcessId, Supervisor};
 use crate::targets::caches::Caches;
 use crate::targets::{self, Belongings};
@@ -41,6 +41,8 @@ pub(super) struct Setting<'a> {
     pub runtime: &'a Handle,
     pub sequential: bool,
     pub caches: Caches,
+    /// Whether the recipe has to stay in its environment.
+    pub untrusted: bool,
 }
 
 /// What a script acts on.
@@ -60,6 +62,14 @@ impl Setting<'_> {
             target: self.target.to_owned(),
             params: params_digest(self.params),
         }
+    }
+
+    /// What must not be shown, as far as it is known before the script begins.
+    pub(super) fn secrets(&self) -> Secrets {
+        let secrets = Secrets::default();
+        secrets.add_environment();
+        hide_params(self.program, self.params, &secrets);
+        secrets
     }
 
     /// Writes down what the run is, before there is anything to take down.
@@ -89,6 +99,7 @@ impl Setting<'_> {
         events: &Events,
         children: &Children,
     ) -> Result<Stage, Failure> {
+        events.secrets().keep_in(folder).map_err(unwritable)?;
         let journal = Journal::create(&folder.path, events.clone()).map_err(unwritable)?;
         let scratch = facts.scratch.clone();
         journal.creating("directory", "scratch", scratch.display().to_string()).map_err(unwritable)?;
@@ -117,6 +128,7 @@ impl Setting<'_> {
                 .hint("`recipe ls` lists what is up")
                 .cause(error)
         })?;
+        events.secrets().keep_in(folder).map_err(unwritable)?;
         let journal = Journal::create(&folder.path, events.clone()).map_err(unwritable)?;
         Ok(self.around(supervisor, journal, Memory::default(), folder, facts, events, children))
     }
@@ -169,6 +181,7 @@ impl Setting<'_> {
             params: self.params.clone(),
             secrets,
             children: children.clone(),
+            trust: Trust::new(self.untrusted),
             outputs: std::sync::Mutex::default(),
         });
         let (runtime, events) = (self.runtime.clone(), events.clone());
@@ -224,7 +237,7 @@ impl Stage {
             }
         };
         if result.is_ok() {
-            self.folder.forget_values();
+            self.folder.forget_secrets();
             self.journal.close();
         }
         let left = usize::from(result.is_err());

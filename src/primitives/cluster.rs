@@ -8,13 +8,14 @@ use rhai::Dynamic;
 use super::data::deployable_name;
 use super::{DONE, Done};
 use crate::run::{Failure, Kind};
-use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Run, Type};
+use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Reach, Run, Type};
 use crate::targets::{Cluster, ClusterRequest};
 
 pub(super) const TABLE: &[Primitive] = &[
     Primitive {
         name: "create_cluster",
         family: Family::Cluster,
+        reach: Reach::Run,
         params: &[Param::new("name", Type::String), Param::options()],
         options: &[
             Opt::new(
@@ -28,9 +29,12 @@ pub(super) const TABLE: &[Primitive] = &[
                 Type::PortMap,
                 "ports of the node and of this machine, as in #{ \"30080\": 8080 }",
             ),
-            Opt::new("mounts", Type::StringMap, "paths in the nodes and what of this machine is found there"),
-            Opt::new("patches", Type::Strings, "patches of kubeadm's configuration, in YAML"),
-            Opt::new("config", Type::String, "a configuration file of kind, instead of the four above"),
+            Opt::new("mounts", Type::StringMap, "paths in the nodes and what of this machine is found there")
+                .reaching(Reach::Machine),
+            Opt::new("patches", Type::Strings, "patches of kubeadm's configuration, in YAML")
+                .reaching(Reach::Machine),
+            Opt::new("config", Type::String, "a configuration file of kind, instead of the four above")
+                .reaching(Reach::Machine),
             Opt::new("image", Type::String, "the image of the nodes; kind's own when left out"),
             Opt::new(
                 "images",
@@ -59,6 +63,7 @@ print(cluster.name);"#,
     Primitive {
         name: "create_namespace",
         family: Family::Cluster,
+        reach: Reach::Run,
         params: &[Param::new("cluster", Type::Handle("Cluster")), Param::new("name", Type::String)],
         options: &[],
         returns: "Cluster",
@@ -72,6 +77,7 @@ print(tools.namespace);"#,
     Primitive {
         name: "delete_cluster",
         family: Family::Cluster,
+        reach: Reach::Run,
         params: &[Param::new("cluster", Type::Handle("Cluster"))],
         options: &[],
         returns: "",
@@ -89,7 +95,7 @@ async fn create_cluster(call: Call, args: Arguments) -> Done {
     let request = ClusterRequest {
         name: deployable_name(&args)?,
         namespace: args.string("namespace"),
-        config: args.string("config").map(|path| environment.path(&path)),
+        config: args.string("config").map(|path| environment.path(&path)).transpose()?,
         image: args.string("image"),
         nodes: args.count("nodes").unwrap_or(1),
         ports: node_ports(args.port_map("ports"))?,

@@ -10,7 +10,7 @@ use crate::run::{Failure, Kind};
 use crate::script::call::{is_cancelled, one_line};
 use crate::script::parallel::{Work, run_group};
 use crate::script::task::Task;
-use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Run, Type};
+use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Reach, Run, Type};
 
 const MAX: Opt =
     Opt::new("max", Type::Positive, "how many branches run at a time; all of them when left out");
@@ -19,6 +19,7 @@ pub(super) const TABLE: &[Primitive] = &[
     Primitive {
         name: "parallel",
         family: Family::Control,
+        reach: Reach::Run,
         params: &[Param::new("branches", Type::OneOf(&[Type::Map, Type::Array])), Param::options()],
         options: &[MAX],
         returns: "map or array",
@@ -32,6 +33,7 @@ print(made.one + made.two);"#,
     Primitive {
         name: "each",
         family: Family::Control,
+        reach: Reach::Run,
         params: &[Param::new("items", Type::Array), Param::new("closure", Type::Closure), Param::options()],
         options: &[MAX],
         returns: "array",
@@ -42,6 +44,7 @@ print(made.one + made.two);"#,
     Primitive {
         name: "start",
         family: Family::Control,
+        reach: Reach::Run,
         params: &[Param::new("name", Type::String), Param::new("closure", Type::Closure)],
         options: &[],
         returns: "Task",
@@ -55,6 +58,7 @@ print(answer.join());"#,
     Primitive {
         name: "join",
         family: Family::Control,
+        reach: Reach::Run,
         params: &[Param::new("task", Type::Handle("Task"))],
         options: &[],
         returns: "any",
@@ -66,6 +70,7 @@ print(tasks.map(|task| task.join()));"#,
     Primitive {
         name: "retry",
         family: Family::Control,
+        reach: Reach::Run,
         params: &[
             Param { name: "options", ty: Type::Options, required: true },
             Param::new("closure", Type::Closure),
@@ -87,6 +92,7 @@ print(value);"#,
     Primitive {
         name: "timeout",
         family: Family::Control,
+        reach: Reach::Run,
         params: &[Param::new("limit", Type::Duration), Param::new("closure", Type::Closure)],
         options: &[],
         returns: "any",
@@ -98,6 +104,7 @@ print(value);"#,
     Primitive {
         name: "step",
         family: Family::Control,
+        reach: Reach::Run,
         params: &[Param::new("title", Type::String), Param::new("closure", Type::Closure)],
         options: &[],
         returns: "any",
@@ -109,6 +116,7 @@ print(greeting);"#,
     Primitive {
         name: "on_exit",
         family: Family::Control,
+        reach: Reach::Run,
         params: &[Param::new("closure", Type::Closure)],
         options: &[],
         returns: "",
@@ -121,6 +129,7 @@ on_exit(|| print("first"));"#,
     Primitive {
         name: "sleep",
         family: Family::Control,
+        reach: Reach::Run,
         params: &[Param::new("time", Type::Duration)],
         options: &[],
         returns: "",

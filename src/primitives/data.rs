@@ -6,13 +6,14 @@ use rhai::Dynamic;
 use super::Done;
 use crate::run::{Failure, Kind};
 use crate::script::json::to_json;
-use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Run, Type};
+use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Reach, Run, Type};
 use crate::targets::{Cluster, Postgres, PostgresRequest, RedisRequest, Template};
 
 pub(super) const TABLE: &[Primitive] = &[
     Primitive {
         name: "deploy_postgres",
         family: Family::Data,
+        reach: Reach::Run,
         params: &[Param::new("cluster", Type::Handle("Cluster")), Param::options()],
         options: &[
             Opt::with_default("name", Type::String, "postgres", "its name, unique in the environment"),
@@ -25,7 +26,8 @@ pub(super) const TABLE: &[Primitive] = &[
             Opt::with_default("database", Type::String, "app", "the database to create"),
             Opt::with_default("user", Type::String, "app", "the superuser to create"),
             Opt::new("password", Type::String, "the user's password; a random one when left out"),
-            Opt::new("settings", Type::StringMap, "server settings, such as #{ max_connections: 200 }"),
+            Opt::new("settings", Type::StringMap, "server settings, such as #{ max_connections: 200 }")
+                .reaching(Reach::Programs),
             Opt::new(
                 "storage",
                 Type::String,
@@ -52,6 +54,7 @@ print(sql(pg, "SELECT current_database() AS name")[0].name);"#,
     Primitive {
         name: "deploy_redis",
         family: Family::Data,
+        reach: Reach::Run,
         params: &[Param::new("cluster", Type::Handle("Cluster")), Param::options()],
         options: &[
             Opt::with_default("name", Type::String, "redis", "its name, unique in the environment"),
@@ -62,7 +65,8 @@ print(sql(pg, "SELECT current_database() AS name")[0].name);"#,
                 "the image, on targets with containers",
             ),
             Opt::new("password", Type::String, "its password; a random one when left out, none when \"\""),
-            Opt::new("settings", Type::StringMap, "server settings, such as #{ maxmemory: \"64mb\" }"),
+            Opt::new("settings", Type::StringMap, "server settings, such as #{ maxmemory: \"64mb\" }")
+                .reaching(Reach::Programs),
             Opt::new(
                 "manifest",
                 Type::String,
@@ -84,6 +88,7 @@ print(redis_command(redis, ["GET", "colour"]));"#,
     Primitive {
         name: "migrate",
         family: Family::Data,
+        reach: Reach::Programs,
         params: &[
             Param::new("postgres", Type::Handle("Postgres")),
             Param::new("dir", Type::String),
@@ -138,11 +143,11 @@ pub(super) fn nameable(name: &str) -> Result<(), Failure> {
 /// manifest that recipe calls `shipped`.
 pub(super) fn manifest(call: &Call, args: &Arguments, shipped: &str) -> Result<Option<Template>, Failure> {
     if let Some(name) = args.string("manifest") {
-        return Ok(Some(template(call, args, name)));
+        return template(call, args, name).map(Some);
     }
     if let Some(patch) = call.host().sources.patch_of(shipped) {
         let name = patch.display().to_string();
-        return Ok(Some(Template { is_patch: true, ..template(call, args, name) }));
+        return Ok(Some(Template { is_patch: true, ..template(call, args, name)? }));
     }
     if args.get("vars").is_some() {
         return Err(Failure::new(Kind::Usage, "option `vars` is for a `manifest`, which is not given"));
@@ -151,12 +156,12 @@ pub(super) fn manifest(call: &Call, args: &Arguments, shipped: &str) -> Result<O
 }
 
 /// The manifest that the recipe calls `name`, with the option `vars`.
-pub(super) fn template(call: &Call, args: &Arguments, name: String) -> Template {
+pub(super) fn template(call: &Call, args: &Arguments, name: String) -> Result<Template, Failure> {
     let vars = match args.get("vars").as_ref().map(to_json) {
         Some(serde_json::Value::Object(vars)) => vars,
         _ => serde_json::Map::new(),
     };
-    Template { path: call.host().environment.path(&name), name, vars, is_patch: false }
+    Ok(Template { path: call.host().environment.path(&name)?, name, vars, is_patch: false })
 }
 
 async fn deploy_postgres(call: Call, args: Arguments) -> Done {

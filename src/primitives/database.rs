@@ -12,13 +12,14 @@ use crate::fault::{self, Seam};
 use crate::run::failure::word_length;
 use crate::run::{Excerpt, Failure, Kind};
 use crate::script::json::{from_json, to_json};
-use crate::script::{Arguments, Call, Family, Param, Primitive, Run, Type};
+use crate::script::{Arguments, Call, Family, Param, Primitive, Reach, Run, Type};
 use crate::targets::{Postgres, Redis, Session};
 
 pub(super) const TABLE: &[Primitive] = &[
     Primitive {
         name: "sql",
         family: Family::Data,
+        reach: Reach::Programs,
         params: &[
             Param::new("postgres", Type::Handle("Postgres")),
             Param::new("text", Type::String),
@@ -41,6 +42,7 @@ for row in sql(pg, "SELECT * FROM fruit ORDER BY price") {
     Primitive {
         name: "redis_command",
         family: Family::Data,
+        reach: Reach::Programs,
         params: &[Param::new("redis", Type::Handle("Redis")), Param::new("command", Type::Array)],
         options: &[],
         returns: "any",

@@ -4,16 +4,18 @@ use futures::FutureExt;
 use rhai::Dynamic;
 
 use super::Done;
-use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Run, Type};
+use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Reach, Run, Type};
 use crate::targets::{Cluster, Image, ImageRequest};
 
 pub(super) const TABLE: &[Primitive] = &[
     Primitive {
         name: "build_image",
         family: Family::Image,
+        reach: Reach::Workspace,
         params: &[Param::new("name", Type::String), Param::options()],
         options: &[
-            Opt::new("build", Type::String, "a shell command that builds the program, run in the workspace"),
+            Opt::new("build", Type::String, "a shell command that builds the program, run in the workspace")
+                .reaching(Reach::Machine),
             Opt::new("binary", Type::String, "the path of the program, relative to the workspace"),
             Opt::new("base", Type::String, "the image that targets with containers put the program on"),
             Opt::new(
@@ -50,6 +52,7 @@ print(image.name);"##,
     Primitive {
         name: "load_image",
         family: Family::Image,
+        reach: Reach::Run,
         params: &[Param::new("cluster", Type::Handle("Cluster")), Param::new("image", Type::Handle("Image"))],
         options: &[],
         returns: "Image",
@@ -64,6 +67,9 @@ let image = load_image(create_cluster("demo"), image);"#,
 
 async fn build_image(call: Call, args: Arguments) -> Done {
     let environment = &call.host().environment;
+    for path in ["binary", "dockerfile", "context"] {
+        args.string(path).map(|path| environment.path(&path)).transpose()?;
+    }
     let request = ImageRequest {
         name: args.text("name"),
         build: args.string("build"),
@@ -77,6 +83,8 @@ async fn build_image(call: Call, args: Arguments) -> Done {
         no_cache: args.flag("no_cache"),
         workspace: environment.workspace.clone(),
     };
+    let named = request.args.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    call.host().events.secrets().add_named(named);
     Ok(Dynamic::from(environment.target.build_image(&call.step, request).await?))
 }
 

@@ -1,6 +1,7 @@
 //! This machine and the run itself.
 
-use std::path::{Component, Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 
 use futures::FutureExt;
 use rhai::{Dynamic, Map};
@@ -10,13 +11,14 @@ use crate::fault::{self, Seam};
 use crate::run::child::{Command, Finished, describe, exit_code};
 use crate::run::duration::show;
 use crate::run::event::Level;
-use crate::run::{Failure, Kind, not_executed};
-use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Run, Type};
+use crate::run::{Failure, Kind, Secrets, not_executed};
+use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Reach, Run, Type};
 
 pub(super) const TABLE: &[Primitive] = &[
     Primitive {
         name: "sh",
         family: Family::Host,
+        reach: Reach::Machine,
         params: &[Param::new("command", Type::String), Param::options()],
         options: &[
             Opt::new("env", Type::StringMap, "environment variables to add"),
@@ -28,7 +30,8 @@ pub(super) const TABLE: &[Primitive] = &[
         returns: "map",
         doc: "Runs a shell command and returns `code`, `stdout` and `stderr`.\n\n\
               Its output is part of the run's events. It runs by `sh -c` in a process group of its own, which ends \
-              with it: what should go on running is a service.",
+              with it: what should go on running is a service. Secrets are best given by `env`: everybody on the \
+              machine sees the arguments of what a command starts.",
         example: r#"let version = sh("uname -s").stdout.trim();
 let failed = sh("exit 3", #{ check: false });
 print(failed.code);"#,
@@ -37,6 +40,7 @@ print(failed.code);"#,
     Primitive {
         name: "read_file",
         family: Family::Host,
+        reach: Reach::Workspace,
         params: &[Param::new("path", Type::String)],
         options: &[],
         returns: "string",
@@ -48,6 +52,7 @@ print(read_file("target/doc/motd.txt"));"#,
     Primitive {
         name: "write_file",
         family: Family::Host,
+        reach: Reach::Workspace,
         params: &[Param::new("path", Type::String), Param::new("text", Type::String)],
         options: &[],
         returns: "",
@@ -58,6 +63,7 @@ print(read_file("target/doc/motd.txt"));"#,
     Primitive {
         name: "env",
         family: Family::Host,
+        reach: Reach::Machine,
         params: &[Param::new("name", Type::String), Param::optional("default", Type::Any)],
         options: &[],
         returns: "string",
@@ -69,6 +75,7 @@ print(read_file("target/doc/motd.txt"));"#,
     Primitive {
         name: "random_port",
         family: Family::Host,
+        reach: Reach::Run,
         params: &[],
         options: &[],
         returns: "int",
@@ -79,6 +86,7 @@ print(read_file("target/doc/motd.txt"));"#,
     Primitive {
         name: "random_password",
         family: Family::Host,
+        reach: Reach::Run,
         params: &[Param::options()],
         options: &[Opt::with_default("length", Type::Count, "24", "how many letters and digits")],
         returns: "string",
@@ -89,6 +97,7 @@ print(read_file("target/doc/motd.txt"));"#,
     Primitive {
         name: "log",
         family: Family::Host,
+        reach: Reach::Run,
         params: &[Param::new("message", Type::Any)],
         options: &[],
         returns: "",
@@ -99,6 +108,7 @@ print(read_file("target/doc/motd.txt"));"#,
     Primitive {
         name: "target",
         family: Family::Host,
+        reach: Reach::Run,
         params: &[],
         options: &[],
         returns: "string",
@@ -110,6 +120,7 @@ print(read_file("target/doc/motd.txt"));"#,
     Primitive {
         name: "run_id",
         family: Family::Host,
+        reach: Reach::Run,
         params: &[],
         options: &[],
         returns: "string",
@@ -119,14 +130,30 @@ print(read_file("target/doc/motd.txt"));"#,
     },
 ];
 
+/// What `sh -c` is given: the list of processes shows it, so that a command that
+/// holds a secret goes by a variable, which is gone before the command begins.
+fn hidden(
+    text: &str,
+    mut env: BTreeMap<String, String>,
+    secrets: &Secrets,
+) -> (String, BTreeMap<String, String>) {
+    const VARIABLE: &str = "RECIPE_COMMAND";
+    if secrets.masked(text) == text {
+        return (text.to_owned(), env);
+    }
+    env.insert(VARIABLE.to_owned(), text.to_owned());
+    (format!("recipe_command=${VARIABLE}; unset {VARIABLE}; eval \"$recipe_command\""), env)
+}
+
 async fn sh(call: Call, args: Arguments) -> Done {
     let environment = &call.host().environment;
     let text = args.text("command");
+    let (script, env) = hidden(&text, args.string_map("env"), call.host().events.secrets());
     let command = Command {
         program: "sh".into(),
-        args: vec!["-c".into(), text.clone().into()],
-        env: args.string_map("env"),
-        cwd: Some(environment.path(&args.text("cwd"))),
+        args: vec!["-c".into(), script.into()],
+        env,
+        cwd: Some(environment.path(&args.text("cwd"))?),
         stdin: args.string("stdin"),
         ..Command::default()
     };
@@ -169,8 +196,8 @@ fn output(finished: Finished) -> Dynamic {
 
 fn read_file(call: &Call, args: &Arguments) -> Done {
     let path = args.text("path");
-    let text = fault::blocking(Seam::Files)
-        .and_then(|()| fs_err::read_to_string(call.host().environment.path(&path)));
+    let file = call.host().environment.path(&path)?;
+    let text = fault::blocking(Seam::Files).and_then(|()| fs_err::read_to_string(file));
     text.map(Into::into).map_err(|error| {
         if error.kind() == std::io::ErrorKind::NotFound {
             Failure::new(Kind::NotFound, format!("there is no file `{path}`"))
@@ -181,34 +208,18 @@ fn read_file(call: &Call, args: &Arguments) -> Done {
 }
 
 fn write_file(call: &Call, args: &Arguments) -> Done {
-    let workspace = &call.host().environment.workspace;
+    let environment = &call.host().environment;
     let given = args.text("path");
-    let path = inside(workspace, &given)?;
+    let path = environment.inside(&given).ok_or_else(|| {
+        let what = format!("`{given}` is outside the workspace {}", environment.workspace.display());
+        Failure::new(Kind::Usage, what)
+            .hint("recipes write inside the workspace only; use sh for anything else")
+    })?;
     fault::blocking(Seam::Files)
         .and_then(|()| path.parent().map_or(Ok(()), fs_err::create_dir_all))
         .and_then(|()| fs_err::write(&path, args.text("text")))
         .map_err(|error| Failure::new(Kind::Io, format!("`{given}` cannot be written")).cause(error))?;
     DONE
-}
-
-/// `path` within `workspace`, also after links are followed.
-fn inside(workspace: &Path, path: &str) -> Result<PathBuf, Failure> {
-    let outside = || {
-        let what = format!("`{path}` is outside the workspace {}", workspace.display());
-        Failure::new(Kind::Usage, what)
-            .hint("recipes write inside the workspace only; use sh for anything else")
-    };
-    let wanted = workspace.join(path);
-    if wanted.components().any(|part| part == Component::ParentDir) || !wanted.starts_with(workspace) {
-        return Err(outside());
-    }
-    // Not `exists`, which overlooks a link to a file that is still to be made.
-    let existing = wanted.ancestors().find(|path| path.symlink_metadata().is_ok()).unwrap_or(workspace);
-    let (real, root) = (existing.canonicalize(), workspace.canonicalize());
-    match (real, root) {
-        (Ok(real), Ok(root)) if real.starts_with(&root) => Ok(wanted),
-        _ => Err(outside()),
-    }
 }
 
 fn env(_call: &Call, args: &Arguments) -> Done {

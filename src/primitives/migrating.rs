@@ -18,7 +18,7 @@ use crate::targets::migrations::{MigrationFile, Migrations};
 /// Applies the folder `dir` of `args` to the database.
 pub(super) async fn migrate(call: &Call, postgres: &Postgres, args: &Arguments) -> Result<(), Failure> {
     let environment = &call.host().environment;
-    let dir = environment.path(&args.text("dir"));
+    let dir = environment.folder(&args.text("dir"))?;
     let format = match args.text("format").as_str() {
         "goose" => Format::Is(Style::Goose),
         "updown" => Format::Is(Style::UpDown),

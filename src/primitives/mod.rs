@@ -84,10 +84,33 @@ pub fn register(own: &'static [Primitive]) {
 }
 
 pub use migrating::kept_migrations;
-pub use params::{Parameter, declared as declared_params};
+pub use params::{Parameter, declared as declared_params, hide_params};
 
 /// What a primitive returns that returns nothing.
 type Done = Result<Dynamic, Failure>;
 
 /// The value of a primitive that returns nothing.
 const DONE: Done = Ok(Dynamic::UNIT);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::script::Reach;
+
+    fn names(reach: Reach) -> String {
+        let all = all().filter(|primitive| primitive.reach == reach).map(|primitive| primitive.name);
+        all.collect::<Vec<_>>().join(" ")
+    }
+
+    /// Whoever moves one of them says that a recipe nobody trusts may call it.
+    #[test]
+    fn it_is_said_what_primitives_reach() {
+        assert_eq!(names(Reach::Machine), "sh env");
+        assert_eq!(names(Reach::Programs), "migrate sql redis_command deploy_service exec");
+        assert_eq!(names(Reach::Workspace), "build_image apply_manifest read_file write_file");
+        assert_eq!(names(Reach::Network), "wait_http http");
+        let options = all().flat_map(|primitive| primitive.options).filter(|option| option.reach.is_some());
+        let options: Vec<_> = options.map(|option| option.name).collect();
+        assert_eq!(options, ["mounts", "patches", "config", "build", "settings", "settings"]);
+    }
+}

@@ -1,21 +1,24 @@
 //! What goes into a run and what comes out of it.
 
+use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use rhai::{Array, Dynamic, Map};
 use serde_json::Value;
 
 use super::{DONE, Done};
-use crate::run::event::EventKind;
-use crate::run::{Failure, Kind, duration};
+use crate::run::event::{EventKind, Level};
+use crate::run::secrets::Hidden;
+use crate::run::{Failure, Kind, Secrets, duration};
 use crate::script::json::{from_json, to_json};
 use crate::script::suggest;
-use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Program, Run, Type};
+use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Program, Reach, Run, Type};
 
 pub(super) const TABLE: &[Primitive] = &[
     Primitive {
         name: "param",
         family: Family::Host,
+        reach: Reach::Run,
         params: &[Param::new("name", Type::String), Param::optional("default", Type::Any), Param::options()],
         options: &[
             Opt::new("help", Type::String, "what it is for"),
@@ -35,6 +38,7 @@ print(replicas + 1);"#,
     Primitive {
         name: "output",
         family: Family::Host,
+        reach: Reach::Run,
         params: &[Param::new("values", Type::Map)],
         options: &[],
         returns: "",
@@ -56,9 +60,20 @@ fn param(call: &Call, args: &Arguments) -> Done {
         secret: args.flag("secret"),
     };
     let given = call.host().environment.params.get(&parameter.name);
-    if parameter.secret {
-        let value = given.or(parameter.default.as_ref()).map(text).unwrap_or_default();
-        call.host().events.secrets().add(&value);
+    if parameter.secret
+        && let Some(value) = given.or(parameter.default.as_ref())
+    {
+        let name = &parameter.name;
+        let text = match hide(value, call.host().events.secrets()) {
+            Hidden::Everywhere => None,
+            Hidden::AsWord => {
+                Some(format!("the secret `{name}` is so short that it is masked as a word only"))
+            }
+            Hidden::Nowhere => Some(format!("the secret `{name}` is too short to be masked")),
+        };
+        if let Some(text) = text {
+            call.step.message(Level::Warning, text);
+        }
     }
     match (given, &parameter.default) {
         (Some(given), _) => Ok(from_json(&parameter.read(given)?)),
@@ -71,6 +86,28 @@ fn param(call: &Call, args: &Arguments) -> Done {
             Err(Failure::new(Kind::Usage, format!("the parameter `{name}` must be given"))
                 .hint(format!("run the recipe with --set {name}=VALUE")))
         }
+    }
+}
+
+/// Masks a value, and all that is in it. Says how well that can be done where it
+/// is done least.
+fn hide(value: &Value, secrets: &Secrets) -> Hidden {
+    let worst = |parts: Vec<&Value>| parts.into_iter().map(|part| hide(part, secrets)).max();
+    match value {
+        Value::Array(items) => worst(items.iter().collect()).unwrap_or(Hidden::Everywhere),
+        Value::Object(fields) => worst(fields.values().collect()).unwrap_or(Hidden::Everywhere),
+        Value::Null | Value::Bool(_) => Hidden::Everywhere,
+        Value::String(text) if text.is_empty() => Hidden::Everywhere,
+        Value::String(_) | Value::Number(_) => secrets.add(&text(value)),
+    }
+}
+
+/// Masks the secret parameters of a recipe before it begins, as far as they are
+/// named literally.
+pub fn hide_params(program: &Program, params: &BTreeMap<String, Value>, secrets: &Secrets) {
+    let declared = declared(program).unwrap_or_default();
+    for parameter in declared.iter().filter(|parameter| parameter.secret) {
+        params.get(&parameter.name).or(parameter.default.as_ref()).map(|value| hide(value, secrets));
     }
 }
 

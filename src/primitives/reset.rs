@@ -13,7 +13,7 @@ use super::Done;
 use super::database::{connect, connect_to};
 use crate::fault;
 use crate::run::{Failure, Kind};
-use crate::script::{Arguments, Call, Family, Param, Primitive, Run, Type};
+use crate::script::{Arguments, Call, Family, Param, Primitive, Reach, Run, Type};
 use crate::targets::{Postgres, Session};
 
 /// The copy to go back to.
@@ -24,6 +24,7 @@ const NEW: &str = "recipe_new";
 pub(super) const TABLE: &[Primitive] = &[Primitive {
     name: "reset",
     family: Family::Data,
+    reach: Reach::Run,
     params: &[Param::new("postgres", Type::Handle("Postgres"))],
     options: &[],
     returns: "Postgres",

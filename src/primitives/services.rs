@@ -6,7 +6,7 @@ use rhai::{Dynamic, Map};
 use super::data::{deployable_name, manifest, template};
 use super::{DONE, Done};
 use crate::run::{Failure, Kind};
-use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Run, Type};
+use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Reach, Run, Type};
 use crate::targets::{Cluster, Image, Postgres, Redis, Service, ServiceRequest, Workload};
 
 /// What can be waited for and has a log.
@@ -20,6 +20,7 @@ pub(super) const TABLE: &[Primitive] = &[
     Primitive {
         name: "deploy_service",
         family: Family::Services,
+        reach: Reach::Programs,
         params: &[
             Param::new("cluster", Type::Handle("Cluster")),
             Param::new("name", Type::String),
@@ -64,6 +65,7 @@ print(http(service.url).status);"#,
     Primitive {
         name: "apply_manifest",
         family: Family::Services,
+        reach: Reach::Workspace,
         params: &[
             Param::new("cluster", Type::Handle("Cluster")),
             Param::new("path", Type::String),
@@ -83,6 +85,7 @@ catch (e) { print(e.kind); }"#,
     Primitive {
         name: "exec",
         family: Family::Services,
+        reach: Reach::Programs,
         params: &[
             Param::new("service", Type::Handle("Service")),
             Param::new("command", Type::Strings),
@@ -99,6 +102,7 @@ print(exec(service, ["printenv", "COLOUR"]).stdout.trim());"#,
     Primitive {
         name: "logs",
         family: Family::Services,
+        reach: Reach::Run,
         params: &[Param::new("workload", WORKLOAD), Param::options()],
         options: &[Opt::with_default("lines", Type::Count, "100", "how many lines, from the end")],
         returns: "string",
@@ -128,6 +132,8 @@ async fn deploy_service(call: Call, args: Arguments) -> Done {
         return Err(Failure::new(Kind::Usage, "option `ready` needs a `port` to ask")
             .hint("give the port it listens on"));
     }
+    let named = request.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    call.host().events.secrets().add_named(named);
     let cluster = args.the::<Cluster>("cluster");
     Ok(Dynamic::from(call.host().environment.target.deploy_service(&call.step, &cluster, request).await?))
 }
@@ -139,7 +145,7 @@ fn image(args: &Arguments) -> Option<Image> {
 
 async fn apply_manifest(call: Call, args: Arguments) -> Done {
     let environment = &call.host().environment;
-    let manifest = template(&call, &args, args.text("path"));
+    let manifest = template(&call, &args, args.text("path"))?;
     environment.target.apply_manifest(&call.step, &args.the::<Cluster>("cluster"), manifest).await?;
     DONE
 }

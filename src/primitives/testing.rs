@@ -7,12 +7,13 @@ use futures::FutureExt;
 use tokio::sync::Barrier;
 
 use super::{DONE, Done};
-use crate::script::{Arguments, Call, Family, Param, Primitive, Run, Type};
+use crate::script::{Arguments, Call, Family, Param, Primitive, Reach, Run, Type};
 
 pub(super) const TABLE: &[Primitive] = &[
     Primitive {
         name: "test_barrier",
         family: Family::Control,
+        reach: Reach::Run,
         params: &[Param::new("name", Type::String), Param::new("count", Type::Count)],
         options: &[],
         returns: "",
@@ -23,6 +24,7 @@ pub(super) const TABLE: &[Primitive] = &[
     Primitive {
         name: "test_panic",
         family: Family::Control,
+        reach: Reach::Run,
         params: &[Param::new("message", Type::String)],
         options: &[],
         returns: "",

@@ -11,7 +11,7 @@ use super::{DONE, Done};
 use crate::run::duration::show;
 use crate::run::{Failure, Kind};
 use crate::script::call::one_line;
-use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Run, Type};
+use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Reach, Run, Type};
 
 const TIMEOUT: Opt =
     Opt::with_default("timeout", Type::Duration, "60s", "how long it may take; a duration such as \"90s\"");
@@ -20,6 +20,7 @@ pub(super) const TABLE: &[Primitive] = &[
     Primitive {
         name: "wait_ready",
         family: Family::Waiting,
+        reach: Reach::Run,
         params: &[Param::new("workload", Type::OneOf(&[WORKLOAD, Type::Array])), Param::options()],
         options: &[TIMEOUT],
         returns: "any",
@@ -36,6 +37,7 @@ wait_ready(site, #{ timeout: "10s" });"#,
     Primitive {
         name: "wait_http",
         family: Family::Waiting,
+        reach: Reach::Network,
         params: &[Param::new("url", Type::String), Param::options()],
         options: &[TIMEOUT, Opt::with_default("status", Type::Count, "200", "the status to wait for")],
         returns: "",
@@ -49,6 +51,7 @@ wait_http(site.url + "/none", #{ status: 404 });"#,
     Primitive {
         name: "wait_for",
         family: Family::Waiting,
+        reach: Reach::Run,
         params: &[Param::new("what", Type::String), Param::new("condition", Type::Closure), Param::options()],
         options: &[
             TIMEOUT,
@@ -80,6 +83,8 @@ async fn wait_ready(call: Call, args: Arguments) -> Done {
 
 async fn wait_http(call: Call, args: Arguments) -> Done {
     let (url, timeout) = (args.text("url"), args.duration("timeout").unwrap_or_default());
+    call.host().environment.reaches(&url)?;
+    call.host().events.secrets().add_password_of(&url);
     let status = args.count("status").and_then(|status| u16::try_from(status).ok()).unwrap_or(200);
     call.step.waiting(format!("GET {url} to answer {status}"));
     let mut last = "it has not answered anything yet".to_owned();

@@ -6,12 +6,13 @@ use rhai::{Dynamic, Map};
 use super::Done;
 use crate::run::{Failure, Kind};
 use crate::script::json::{from_json, to_json};
-use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Run, Type};
-use crate::targets::http::{client, root};
+use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Reach, Run, Type};
+use crate::targets::http::{client, client_that_stays, root};
 
 pub(super) const TABLE: &[Primitive] = &[Primitive {
     name: "http",
     family: Family::Host,
+    reach: Reach::Network,
     params: &[Param::new("url", Type::String), Param::options()],
     options: &[
         Opt::with_default(
@@ -38,17 +39,23 @@ print(http(site.url, #{ method: "HEAD", expect: 200 }).headers["content-type"]);
     run: Run::Step(|call, args| http(call, args).boxed()),
 }];
 
-async fn http(_call: Call, args: Arguments) -> Done {
+async fn http(call: Call, args: Arguments) -> Done {
     let (url, method) = (args.text("url"), args.text("method"));
+    let secrets = call.host().events.secrets();
+    secrets.add_password_of(&url);
+    let environment = &call.host().environment;
+    environment.reaches(&url)?;
     let failed = |error: reqwest::Error| {
         let kind = if error.is_timeout() { Kind::Timeout } else { Kind::Unreachable };
         let kind = if error.is_builder() { Kind::Usage } else { kind };
         Failure::new(kind, format!("{method} {url} failed: {}", root(&error)))
     };
     let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap_or_default();
-    let mut request = client(&url).map_err(failed)?.request(method.clone(), &url);
+    let client = if environment.is_untrusted() { client_that_stays() } else { client(&url) };
+    let mut request = client.map_err(failed)?.request(method.clone(), &url);
     request = request.timeout(args.duration("timeout").unwrap_or_default());
     for (name, value) in args.string_map("headers") {
+        secrets.add_header(&name, &value);
         request = request.header(name, value);
     }
     if let Some(json) = args.get("json") {

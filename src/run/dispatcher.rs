@@ -17,7 +17,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::event::{Event, EventKind};
-use super::secrets::Secrets;
+use super::secrets::{Lines, Secrets};
 use crate::tell::tell;
 
 /// A reader of the stream.
@@ -54,6 +54,7 @@ pub struct Events {
     queue: Arc<Queue>,
     began: Instant,
     secrets: Secrets,
+    lines: Lines,
 }
 
 /// What the reporters have yet to be told.
@@ -89,15 +90,39 @@ const TICK: std::time::Duration = std::time::Duration::from_millis(80);
 
 impl Events {
     /// Appends an event to the stream and returns its `ms`. Secrets in it are
-    /// masked first.
+    /// masked first; a line of output waits for the next one where both may hold
+    /// parts of a secret.
     pub fn emit(&self, mut kind: EventKind) -> f64 {
+        match &mut kind {
+            EventKind::StepOutput { step, stream, line } if !self.secrets.is_empty() => {
+                let (step, stream) = (*step, *stream);
+                for line in self.lines.next(&self.secrets, (step, stream), std::mem::take(line)) {
+                    self.push(EventKind::StepOutput { step, stream, line });
+                }
+                return self.ms();
+            }
+            EventKind::StepFinished { step, .. } => {
+                for (stream, line) in self.lines.rest(*step) {
+                    self.push(EventKind::StepOutput { step: *step, stream, line });
+                }
+            }
+            _ => {}
+        }
         self.secrets.mask_event(&mut kind);
+        self.push(kind)
+    }
+
+    fn push(&self, kind: EventKind) -> f64 {
         self.queue.push(|seq| {
-            let ms = self.began.elapsed().as_secs_f64() * 1000.0;
+            let ms = self.ms();
             let event = Event { seq: *seq, at: Timestamp::now(), ms, kind };
             *seq += 1;
             (ms, Item::Event(event))
         })
+    }
+
+    fn ms(&self) -> f64 {
+        self.began.elapsed().as_secs_f64() * 1000.0
     }
 
     /// Waits until the reporters have shown all there is. They show nothing
@@ -121,7 +146,7 @@ impl Dispatcher {
     #[must_use]
     pub fn start(began: Instant, secrets: Secrets, reporters: Vec<Box<dyn Reporter>>) -> Self {
         let queue = Arc::new(Queue::default());
-        let events = Events { queue: queue.clone(), began, secrets };
+        let events = Events { queue: queue.clone(), began, secrets, lines: Lines::default() };
         let thread = std::thread::spawn(move || {
             // Also when a reporter panics: nobody may wait for it then.
             let queue = Closing(queue);

@@ -36,6 +36,8 @@ pub enum Kind {
     TargetUnusable,
     /// Reading or writing failed.
     Io,
+    /// A recipe that is not trusted asked for more than its environment.
+    Untrusted,
     /// A branch wrote to a captured variable and the like: rules of the script.
     Script,
     /// A bug in recipe; exit code 70.
@@ -60,6 +62,7 @@ impl Kind {
             Self::Unsupported => "unsupported",
             Self::TargetUnusable => "target",
             Self::Io => "io",
+            Self::Untrusted => "untrusted",
             Self::Script => "script",
             Self::Bug => "bug",
         }

@@ -10,6 +10,7 @@
 //!   outputs.json    outputs in full, mode 0600
 //!   variables.json  variables of the script as it ended, mode 0600
 //!   values.jsonl    what its steps returned, mode 0600
+//!   secrets.jsonl   what must not be shown, while anything is up, mode 0600
 //!   sources.json    the recipe and its modules, secrets covered
 //!   report.html     the page about the run
 //!   logs/NAME.log   output of servers and services
@@ -294,15 +295,6 @@ impl RunFolder {
     /// When it cannot be written.
     pub fn write_variables(&self, variables: &serde_json::Value) -> io::Result<()> {
         self.write("variables.json", &serde_json::to_vec_pretty(variables)?)
-    }
-
-    /// Removes what only an environment that is up has a use for, and what holds
-    /// its secrets.
-    pub fn forget_values(&self) {
-        for name in ["variables.json", "values.jsonl"] {
-            // There are none where nothing was deployed.
-            let _ = std::fs::remove_file(self.path.join(name));
-        }
     }
 
     /// The variables of the script as it ended; none where nobody has kept them.

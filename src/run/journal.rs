@@ -114,12 +114,8 @@ impl Journal {
         removal: Option<serde_json::Value>,
     ) -> io::Result<()> {
         let (made, called) = (kind.to_owned(), name.to_owned());
-        self.write(Change::Creating {
-            kind: made.clone(),
-            name: called.clone(),
-            detail: detail.clone(),
-            removal,
-        })?;
+        let masked = self.events.secrets().masked(&detail);
+        self.write(Change::Creating { kind: made.clone(), name: called.clone(), detail: masked, removal })?;
         self.book().open.push((made, called));
         self.events.emit(EventKind::ResourceCreated { kind: kind.into(), name: name.to_owned(), detail });
         Ok(())

@@ -9,7 +9,7 @@ use super::primitive::{Opt, Primitive, Type};
 use super::suggest;
 use super::unknown::{self, is_unknown};
 use crate::run::duration;
-use crate::run::{Failure, Kind};
+use crate::run::{Failure, Kind, Secrets};
 
 /// Characters of a title; the rest is in the recipe.
 const LONGEST_TITLE: usize = 60;
@@ -66,7 +66,7 @@ impl Arguments {
 
     /// What a step with these arguments is called in reports: the name it
     /// gives to something new, else its first string, else its last handle.
-    pub(super) fn title(&self, name_of: fn(&Dynamic) -> Option<String>) -> String {
+    pub(super) fn title(&self, name_of: fn(&Dynamic) -> Option<String>, secrets: &Secrets) -> String {
         let given = self.declared("name").and_then(|_| self.string("name"));
         let text = || self.positional.iter().find(|value| value.is_string() || value.is_int());
         let named = |value: &Dynamic| unknown::name_of(value).or_else(|| name_of(value));
@@ -74,6 +74,8 @@ impl Arguments {
             .or_else(|| text().map(ToString::to_string))
             .or_else(|| self.positional.iter().rev().find_map(named))
             .unwrap_or_default();
+        // First, so that none is cut in two.
+        let title = secrets.masked(&title);
         let line = title.trim().lines().next().unwrap_or_default();
         if line.chars().count() > LONGEST_TITLE {
             line.chars().take(LONGEST_TITLE - 1).chain(['…']).collect()

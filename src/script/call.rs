@@ -183,7 +183,7 @@ impl Call {
         run: fn(Self, Arguments) -> BoxFuture<'static, Result<Dynamic, Failure>>,
     ) -> Result<Dynamic, Box<EvalAltResult>> {
         debug_assert_eq!(primitive.name, self.primitive);
-        let title = arguments.title(self.host().table.name_of);
+        let title = self.title(&arguments);
         let call = self.clone().begin(StepKind::Primitive, title.clone(), None);
         let done = call.as_remembered(primitive, &arguments, title);
         // Made inside the future, so that a panic while making it is caught too.
@@ -199,6 +199,9 @@ impl Call {
                 Ok((value?, true))
             }),
         };
+        if let Ok((value, _)) = &result {
+            call.note_ports(primitive, value);
+        }
         if let Ok((value, true)) = &result {
             call.remember(done, value);
         }
@@ -212,6 +215,19 @@ impl Call {
 }
 
 impl Call {
+    /// What has an address of the environment may be reached by an untrusted
+    /// recipe.
+    fn note_ports(&self, primitive: &Primitive, value: &Dynamic) {
+        let table = self.host().table;
+        if (table.name_of)(value).is_some() || primitive.name == "random_port" {
+            self.host().environment.opened((table.keep)(value), value);
+        }
+    }
+
+    fn title(&self, arguments: &Arguments) -> String {
+        arguments.title(self.host().table.name_of, self.host().events.secrets())
+    }
+
     /// The value that this step had in the run that is resumed. What waits is
     /// waited for again.
     fn recalled(
@@ -235,7 +251,7 @@ impl Call {
         arguments: &Arguments,
         run: fn(&Self, &Arguments) -> Result<Dynamic, Failure>,
     ) -> Result<Dynamic, Box<EvalAltResult>> {
-        let done = self.as_remembered(primitive, arguments, arguments.title(self.host().table.name_of));
+        let done = self.as_remembered(primitive, arguments, self.title(arguments));
         if let Some(known) = self.value_as_it_was(primitive, &done) {
             let value = self.block_on(self.host().open(known))?;
             self.cover(primitive, &value);
@@ -262,7 +278,7 @@ impl Call {
         // As it is when it runs, so that its times can be found.
         let title = match (&primitive.run, arguments.duration_of_first()) {
             (Run::Control(_), time) => time.map(crate::run::duration::show).unwrap_or_default(),
-            _ => arguments.title(self.host().table.name_of),
+            _ => self.title(arguments),
         };
         let call = self.begin(StepKind::Primitive, title.clone(), None);
         let value = if primitive.returns.is_empty() {

@@ -55,8 +55,9 @@ impl Diagnostic {
     pub(crate) fn mask(&mut self, secrets: &Secrets) {
         let Self { message, hint, trace, causes, evidence, others, marks, .. } = self;
         let notes = trace.iter_mut().map(|(_, what)| what);
-        let texts = causes.iter_mut().chain(evidence).chain(hint).chain(notes);
+        let texts = causes.iter_mut().chain(hint).chain(notes);
         texts.chain([message]).for_each(|text| secrets.mask(text));
+        secrets.mask_lines(evidence);
         for mark in marks {
             mark.text = secrets.covered(&mark.text).into();
         }

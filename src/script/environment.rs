@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rhai::Dynamic;
 
+use super::trust::Trust;
 use crate::run::child::Children;
 use crate::run::{RunFolder, Secrets};
 use crate::targets::Target;
@@ -24,17 +25,13 @@ pub struct Environment {
     pub secrets: Secrets,
     /// Commands that the run itself executes.
     pub children: Children,
+    /// How far the recipe is trusted.
+    pub trust: Trust,
     /// What `output` has set, secrets in full.
     pub outputs: Mutex<BTreeMap<String, Dynamic>>,
 }
 
 impl Environment {
-    /// A path as a recipe gives it.
-    #[must_use]
-    pub fn path(&self, path: &str) -> PathBuf {
-        self.workspace.join(path)
-    }
-
     /// A path for people: relative to the workspace where it lies in it.
     #[must_use]
     pub fn display(&self, path: &Path) -> String {

@@ -180,11 +180,15 @@ impl Interactive {
                 if !only_looks(&ast) {
                     self.kept.push(terminated(&self.host.engine, text));
                 }
-                let value = (!value.is_unit()).then(|| show(&value, self.host.table.name_of));
+                let value = (!value.is_unit()).then(|| self.shown(&value));
                 Ok(Answer { value, warnings })
             }
             Err(error) => Err(Box::new(Diagnostic::of(&error, &self.host, &key))),
         }
+    }
+
+    fn shown(&self, value: &Dynamic) -> String {
+        show(value, self.host.table.name_of, self.host.events.secrets())
     }
 
     fn compile(&self, text: &str, key: &str, name: &str) -> Result<Arc<AST>, Refused> {
@@ -223,7 +227,7 @@ impl Interactive {
     #[must_use]
     pub fn variables(&self) -> Vec<Variable> {
         let variable = |(name, value): (String, Dynamic)| {
-            let text = show(&value, self.host.table.name_of);
+            let text = self.shown(&value);
             let line = text.lines().next().unwrap_or_default().to_owned();
             Variable { name, ty: self.type_name(&value), value: line }
         };

@@ -41,6 +41,7 @@ pub mod suggest;
 mod syntax;
 pub(crate) mod task;
 pub mod tokens;
+mod trust;
 pub mod unknown;
 
 pub use arguments::Arguments;
@@ -52,7 +53,8 @@ pub use environment::{Environment, workspace_of};
 pub use host::{Host, Table};
 pub use interactive::Interactive;
 pub use memory::{Memory, Remembered};
-pub use primitive::{Family, Opt, Param, Primitive, Run, Type};
+pub use primitive::{Family, Opt, Param, Primitive, Reach, Run, Type};
 pub use program::Program;
 pub use reuse::{Policy, Reusing, Takeover};
+pub use trust::Trust;
 pub use unknown::Plan;

@@ -18,6 +18,8 @@ pub struct Primitive {
     pub name: &'static str,
     /// The chapter of the reference it belongs to.
     pub family: Family,
+    /// What it can reach, by which `--untrusted` refuses it.
+    pub reach: Reach,
     /// Positional parameters, in order; optional ones last.
     pub params: &'static [Param],
     /// Keys of the options map, where a parameter is of [`Type::Options`].
@@ -82,6 +84,24 @@ impl fmt::Display for Family {
     }
 }
 
+/// What a primitive or option can reach beyond the run, whatever a recipe asks
+/// of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Nothing but the run, its handles, and servers that recipe itself chooses.
+    Run,
+    /// Files: it asks [`Environment::path`](super::Environment::path) for each.
+    Workspace,
+    /// Addresses: it asks [`Environment::reaches`](super::Environment::reaches)
+    /// for each.
+    Network,
+    /// Where the target runs things, programs that the recipe names: on `local`
+    /// that is this machine. So is SQL there, whose superuser starts programs.
+    Programs,
+    /// This machine, or more than the others tell of. Say this when in doubt.
+    Machine,
+}
+
 /// How a primitive is executed.
 pub enum Run {
     /// At once, without being a step of the run.
@@ -112,6 +132,8 @@ pub struct Opt {
     pub default: Option<&'static str>,
     /// What it does, a sentence without its full stop.
     pub doc: &'static str,
+    /// What it can reach that its primitive does not.
+    pub reach: Option<Reach>,
 }
 
 impl Param {
@@ -138,7 +160,7 @@ impl Opt {
     /// An option without a default value.
     #[must_use]
     pub const fn new(name: &'static str, ty: Type, doc: &'static str) -> Self {
-        Self { name, ty, default: None, doc }
+        Self { name, ty, default: None, doc, reach: None }
     }
 
     /// An option with a default value.
@@ -149,11 +171,18 @@ impl Opt {
         default: &'static str,
         doc: &'static str,
     ) -> Self {
-        Self { name, ty, default: Some(default), doc }
+        Self { name, ty, default: Some(default), doc, reach: None }
     }
 }
 
 impl Opt {
+    /// Says what it can reach that its primitive does not.
+    #[must_use]
+    pub const fn reaching(mut self, reach: Reach) -> Self {
+        self.reach = Some(reach);
+        self
+    }
+
     /// `check (bool, default true): fail when the exit code is not 0`.
     #[must_use]
     pub fn explain(&self) -> String {

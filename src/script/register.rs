@@ -77,6 +77,13 @@ fn invoke(
             call.raise(call.locate_argument(failure, argument, option.as_deref()))
         },
     )?;
+    call.host().environment.admits(primitive, &arguments).map_err(|(failure, option)| {
+        let last = primitive.params.len().saturating_sub(1);
+        call.raise(match option {
+            Some(_) => call.locate_argument(failure, last, option),
+            None => failure,
+        })
+    })?;
     let is_planned = call.host().plan.is_some()
         && match primitive.run {
             Run::Step(_) => true,

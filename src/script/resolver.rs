@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rhai::{Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
 
+use super::branch::Branch;
 use super::explain::RELATIVE;
 use super::failure::raise;
 use super::sources::{Sources, key};
@@ -34,6 +35,9 @@ impl ModuleResolver for Resolver {
         at: Position,
     ) -> Result<Shared<Module>, Box<EvalAltResult>> {
         let file = self.sources.module_path(importer, path);
+        if let Some(branch) = Branch::current() {
+            branch.host.environment.imports(&file).map_err(|failure| raise(failure, at))?;
+        }
         let key = key(&file);
         let overriding =
             self.sources.search().override_of(std::path::Path::new(&key)).map(std::path::Path::to_owned);

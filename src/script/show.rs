@@ -3,27 +3,29 @@
 use rhai::{Array, Dynamic, Map};
 use unicode_width::UnicodeWidthStr;
 
+use crate::run::Secrets;
+
 /// Columns of one cell of a table, at most.
 const WIDEST_CELL: usize = 48;
 /// Columns that a map or array may have on one line.
 const WIDEST_LINE: usize = 80;
 
-/// A value as text: rows of a database as a table, everything else as a
-/// recipe would write it.
-pub(super) fn show(value: &Dynamic, name_of: fn(&Dynamic) -> Option<String>) -> String {
+/// A value as text, secrets masked: rows of a database as a table, everything
+/// else as a recipe would write it.
+pub(super) fn show(value: &Dynamic, name_of: fn(&Dynamic) -> Option<String>, secrets: &Secrets) -> String {
     if let Some(text) = value.read_lock::<rhai::ImmutableString>()
         && text.contains('\n')
     {
-        return text.trim_end().to_owned();
+        return secrets.masked(text.trim_end());
     }
-    if let Some(table) = value.read_lock::<Array>().and_then(|rows| table(&rows, name_of)) {
+    if let Some(table) = value.read_lock::<Array>().and_then(|rows| table(&rows, name_of, secrets)) {
         return table;
     }
-    literal(value, name_of, 0)
+    secrets.masked(&literal(value, name_of, 0))
 }
 
 /// The rows that SQL returns: an array of maps with the same keys.
-fn table(rows: &Array, name_of: fn(&Dynamic) -> Option<String>) -> Option<String> {
+fn table(rows: &Array, name_of: fn(&Dynamic) -> Option<String>, secrets: &Secrets) -> Option<String> {
     let maps: Vec<Map> = rows.iter().map(|row| row.clone().try_cast::<Map>()).collect::<Option<_>>()?;
     let first = maps.first().filter(|first| !first.is_empty())?;
     let columns: Vec<String> = first.keys().map(ToString::to_string).collect();
@@ -36,7 +38,8 @@ fn table(rows: &Array, name_of: fn(&Dynamic) -> Option<String>) -> Option<String
             None if value.is_unit() => String::new(),
             None => literal(value, name_of, 0),
         };
-        let line = text.replace('\n', "⏎");
+        // First, so that none is cut in two.
+        let line = secrets.masked(&text).replace('\n', "⏎");
         if line.width() > WIDEST_CELL {
             line.chars().take(WIDEST_CELL - 1).chain(['…']).collect()
         } else {
@@ -102,7 +105,7 @@ mod tests {
     use super::*;
 
     fn shown(script: &str) -> String {
-        show(&rhai::Engine::new().eval::<Dynamic>(script).unwrap(), |_| None)
+        show(&rhai::Engine::new().eval::<Dynamic>(script).unwrap(), |_| None, &Secrets::default())
     }
 
     #[test]

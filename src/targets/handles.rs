@@ -227,7 +227,7 @@ impl Redis {
 }
 
 /// Percent-encodes all but the unreserved characters of RFC 3986.
-pub(super) fn escape(text: &str) -> String {
+fn escape(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {

@@ -37,6 +37,23 @@ pub fn client(url: &str) -> Result<reqwest::Client, reqwest::Error> {
     Ok(kept.get_or_init(|| client).clone())
 }
 
+/// The same for a recipe that is not trusted, which no answer may lead elsewhere.
+///
+/// # Errors
+/// When there is no randomness.
+pub fn client_that_stays() -> Result<reqwest::Client, reqwest::Error> {
+    provide_tls();
+    let builder = reqwest::Client::builder().tls_certs_only([]).no_proxy();
+    builder.redirect(reqwest::redirect::Policy::none()).build()
+}
+
+/// The port of a URL of HTTP without TLS on this machine; none of others.
+#[must_use]
+pub fn loopback_port(url: &str) -> Option<u16> {
+    let url = reqwest::Url::parse(url).ok().filter(|url| url.scheme() == "http")?;
+    matches!(url.host_str()?, "127.0.0.1" | "localhost").then(|| url.port_or_known_default())?
+}
+
 /// Chooses the cryptography of all TLS in this process.
 pub(super) fn provide_tls() {
     // Fails when it is chosen already, which is as good.

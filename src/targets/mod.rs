@@ -35,7 +35,6 @@ pub use known::Known;
 pub use requests::{ClusterRequest, ImageRequest, PostgresRequest, RedisRequest, ServiceRequest, Template};
 pub use session::Session;
 
-use self::handles::escape;
 use crate::run::child::Children;
 use crate::run::{Failure, Journal, Kind, RunFolder, Secrets, Step};
 use crate::supervise::{Lease, Supervisor};
@@ -85,7 +84,6 @@ impl Belongings {
             None => crate::run::secrets::random(24)?,
         };
         self.secrets.add(&secret);
-        self.secrets.add(&escape(&secret));
         Ok(secret)
     }
 }

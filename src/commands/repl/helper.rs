@@ -31,6 +31,13 @@ impl Helper {
     }
 }
 
+impl Helper {
+    /// An entry as the history may keep it.
+    pub(super) fn masked(&self, entry: &str) -> String {
+        self.with(|script| script.host().events.secrets().masked(entry))
+    }
+}
+
 impl Validator for Helper {
     fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
         let text = context.input();

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
@@ -65,7 +65,11 @@ impl Input {
                     // The first session has none yet.
                     let _ = editor.load_history(history);
                 }
+                let mut entered = None;
                 for Ask { prompt, is_entry, answer } in asked {
+                    if let (Some(line), Some(history)) = (entered.take(), &history) {
+                        remember(&mut editor, line, history);
+                    }
                     if let Some(helper) = editor.helper_mut() {
                         helper.is_entry = is_entry;
                     }
@@ -74,12 +78,8 @@ impl Input {
                         Err(ReadlineError::Interrupted) => Heard::Interrupted,
                         Err(_) => Heard::End,
                     };
-                    if let (Heard::Line(line), true, Some(history)) =
-                        (&heard, is_entry && is_interactive, &history)
-                    {
-                        // A history that cannot be kept is no reason to stop.
-                        let _ = editor.add_history_entry(line.trim());
-                        let _ = editor.append_history(history);
+                    if let (Heard::Line(line), true) = (&heard, is_entry && is_interactive) {
+                        entered = Some(line.trim().to_owned());
                     }
                     if answer.send(heard).is_err() {
                         break;
@@ -115,6 +115,14 @@ impl Input {
             let _ = tcsetattr(std::io::stdin().as_fd(), SetArg::TCSANOW, terminal);
         }
     }
+}
+
+/// Adds an entry to the history, now that it was run and its secrets are known.
+fn remember(editor: &mut Editor<Helper, FileHistory>, entry: String, history: &Path) {
+    let masked = editor.helper().map_or_else(|| entry.clone(), |helper| helper.masked(&entry));
+    // A history that cannot be kept is no reason to stop.
+    let _ = editor.add_history_entry(masked);
+    let _ = editor.append_history(history);
 }
 
 /// Beside the folders of runs, for its owner alone.

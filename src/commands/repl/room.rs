@@ -135,9 +135,11 @@ impl<'a> Room<'a> {
         let answer = self.during(&token, over).await;
         let answer = answer.map_err(|_| Failure::new(Kind::Bug, "the script's thread has vanished"))?;
         match answer {
-            Ok(answer) => {
+            Ok(mut answer) => {
+                let secrets = self.run.dispatcher.events().secrets().clone();
+                answer.warnings.iter_mut().for_each(|warning| warning.mask(&secrets));
                 answer.warnings.iter().for_each(terminal::show);
-                let value = answer.value.map(|value| self.masked(&value) + "\n");
+                let value = answer.value.map(|value| value + "\n");
                 Ok(terminal::print(&value.unwrap_or_default())?)
             }
             Err(_) if token.is_cancelled() => Err(Failure::new(Kind::Script, "stopped")
@@ -207,7 +209,7 @@ impl<'a> Room<'a> {
         let types = variables.iter().map(|variable| variable.ty.len()).max().unwrap_or_default();
         let mut text = String::new();
         for Variable { name, ty, value } in variables {
-            text.push_str(&format!("  {name:width$}  {ty:types$}  {}\n", self.masked(&value)));
+            text.push_str(&format!("  {name:width$}  {ty:types$}  {value}\n"));
         }
         for function in script.functions() {
             text.push_str(&format!("  fn {function}\n"));

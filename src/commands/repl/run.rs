@@ -131,6 +131,7 @@ impl<'a> Place<'a> {
             sequential: false,
             // What is typed is never the same.
             caches: Caches::default(),
+            untrusted: false,
         }
     }
 }
@@ -141,5 +142,7 @@ fn dispatcher(model: &SharedModel, record: Option<Record>) -> Dispatcher {
     let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(model.clone())];
     reporters.extend(record.map(|record| Box::new(record) as Box<dyn Reporter>));
     reporters.push(progress(ProgressMode::detect(), Verbosity::Normal, model));
-    Dispatcher::start(Instant::now(), Secrets::default(), reporters)
+    let secrets = Secrets::default();
+    secrets.add_environment();
+    Dispatcher::start(Instant::now(), secrets, reporters)
 }

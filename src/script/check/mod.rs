@@ -114,7 +114,7 @@ fn overridden(sources: &Sources, key: &str) -> HashSet<String> {
 }
 
 /// The findings in a file as errors with their place, sorted by it.
-fn diagnostics(sources: &Sources, key: &str, mut found: Vec<Finding>) -> Vec<Diagnostic> {
+pub(super) fn diagnostics(sources: &Sources, key: &str, mut found: Vec<Finding>) -> Vec<Diagnostic> {
     found.sort_by_key(|finding| (finding.at.line(), finding.at.position()));
     found.dedup_by(|a, b| a.at == b.at && a.message == b.message);
     let told = found.into_iter().map(|finding| {

@@ -18,7 +18,7 @@ use super::{Engine, docker_config};
 use crate::run::child::Children;
 use crate::run::event::Stream;
 use crate::run::failure::offset_of;
-use crate::run::{Excerpt, Failure, Kind, Step};
+use crate::run::{Excerpt, Failure, Kind, Secrets, Step};
 use crate::targets::ImageRequest;
 
 /// Lines of output that a failure shows.
@@ -63,7 +63,7 @@ impl Engine {
             target: request.target.clone().unwrap_or_default(),
             ..BuildImageOptions::default()
         };
-        let credentials = self.all_credentials(plan, children).await?;
+        let credentials = all_credentials(plan, children, step.events().secrets()).await?;
         step.waiting("the build");
         // The engine hears only that the context ended early; this is why.
         let unsent: Arc<Mutex<Option<std::io::Error>>> = Arc::default();
@@ -96,23 +96,23 @@ impl Engine {
         }
         Ok(())
     }
+}
 
-    /// Credentials for every registry that the Dockerfile may pull from.
-    async fn all_credentials(
-        &self,
-        plan: &Plan<'_>,
-        children: &Children,
-    ) -> Result<Option<HashMap<String, bollard::auth::DockerCredentials>>, Failure> {
-        let config = docker_config::DockerConfig::read()?;
-        let mut all = HashMap::new();
-        for base in super::dockerfile::bases(plan.instructions, &BTreeMap::new()) {
-            let registry = super::reference::registry(&base);
-            if let Some(found) = config.credentials(registry, children).await? {
-                all.insert(found.serveraddress.clone().unwrap_or_else(|| registry.to_owned()), found);
-            }
+/// Credentials for every registry that the Dockerfile may pull from.
+async fn all_credentials(
+    plan: &Plan<'_>,
+    children: &Children,
+    secrets: &Secrets,
+) -> Result<Option<HashMap<String, bollard::auth::DockerCredentials>>, Failure> {
+    let config = docker_config::DockerConfig::read()?;
+    let mut all = HashMap::new();
+    for base in super::dockerfile::bases(plan.instructions, &BTreeMap::new()) {
+        let registry = super::reference::registry(&base);
+        if let Some(found) = config.credentials(registry, children, secrets).await? {
+            all.insert(found.serveraddress.clone().unwrap_or_else(|| registry.to_owned()), found);
         }
-        Ok((!all.is_empty()).then_some(all))
     }
+    Ok((!all.is_empty()).then_some(all))
 }
 
 /// What a build has said.

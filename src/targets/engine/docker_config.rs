@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::failure::Told;
 use crate::run::child::{Children, Command};
-use crate::run::{Failure, Kind};
+use crate::run::{Failure, Kind, Secrets};
 
 /// The key that Docker Hub's credentials are kept under.
 const HUB: &str = "https://index.docker.io/v1/";
@@ -119,11 +119,27 @@ impl DockerConfig {
         })
     }
 
-    /// The user's credentials for a registry; none when there are none.
+    /// The user's credentials for a registry, masked from now on; none when there
+    /// are none.
     ///
     /// # Errors
     /// When the credential helper cannot be run.
     pub(super) async fn credentials(
+        &self,
+        registry: &str,
+        children: &Children,
+        secrets: &Secrets,
+    ) -> Result<Option<DockerCredentials>, Failure> {
+        let found = self.look_for(registry, children).await?;
+        if let Some(found) = &found {
+            [&found.password, &found.identitytoken].into_iter().flatten().for_each(|secret| {
+                secrets.add(secret);
+            });
+        }
+        Ok(found)
+    }
+
+    async fn look_for(
         &self,
         registry: &str,
         children: &Children,
@@ -250,11 +266,11 @@ mod tests {
         }}"#;
         let folder = folder(&[("config.json", text)]);
         let config = config_in(folder.path());
-        let children = Children::default();
+        let (children, secrets) = (Children::default(), Secrets::default());
         for (registry, expected) in
             [("docker.io", Some(("hub", "pw"))), ("ghcr.io", Some(("gh", "a:b"))), ("quay.io", None)]
         {
-            let found = config.credentials(registry, &children).await.unwrap();
+            let found = config.credentials(registry, &children, &secrets).await.unwrap();
             let found = found.map(|found| (found.username.unwrap(), found.password.unwrap()));
             assert_eq!(found, expected.map(|(user, word)| (user.into(), word.into())), "{registry}");
         }
@@ -264,8 +280,9 @@ mod tests {
     async fn a_helper_that_is_not_installed_is_named() {
         let folder = folder(&[("config.json", r#"{"credHelpers":{"example.org":"nowhere"}}"#)]);
         let config = config_in(folder.path());
-        let failure = config.credentials("example.org", &Children::default()).await.unwrap_err();
+        let (children, secrets) = (Children::default(), Secrets::default());
+        let failure = config.credentials("example.org", &children, &secrets).await.unwrap_err();
         assert!(failure.hint.as_deref().unwrap().contains("docker-credential-nowhere"));
-        assert!(config.credentials("other.org", &Children::default()).await.unwrap().is_none());
+        assert!(config.credentials("other.org", &children, &secrets).await.unwrap().is_none());
     }
 }

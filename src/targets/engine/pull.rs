@@ -25,7 +25,7 @@ impl Engine {
         }
         step.waiting(format!("the pull of {image}"));
         let host = reference::registry(image);
-        let credentials = DockerConfig::read()?.credentials(host, children).await?;
+        let credentials = DockerConfig::read()?.credentials(host, children, step.events().secrets()).await?;
         let (repository, tag) = reference::split(image);
         let options = CreateImageOptions {
             from_image: Some(repository.to_owned()),

@@ -26,7 +26,7 @@ impl Engine {
         let (repository, tag) = reference::split(as_reference);
         let host = reference::registry(as_reference);
         step.waiting(format!("the registry {host}"));
-        let credentials = DockerConfig::read()?.credentials(host, children).await?;
+        let credentials = DockerConfig::read()?.credentials(host, children, step.events().secrets()).await?;
         // A name that is there already is the user's, and stays.
         let is_new = self.inspect(as_reference).await?.is_none();
         self.tag(image, as_reference).await?;

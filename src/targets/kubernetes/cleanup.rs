@@ -19,7 +19,7 @@ use super::kind::cli::Cli;
 use super::place::Site;
 use super::space::{Access, RUN_LABEL, api_failure};
 use crate::run::journal::{self, Open};
-use crate::run::{Failure, Kind, RunFolder};
+use crate::run::{Failure, Kind, RunFolder, Secrets};
 use crate::targets::engine::Engine;
 
 /// How long the removal of one thing may take.
@@ -90,14 +90,15 @@ impl Removal {
             Self::KindCluster { name, cli } => cli.delete(name).await,
             Self::Container { name } => Engine::connect().await?.remove_server(name).await,
             Self::Namespace { access, name, run } => {
-                let api: Api<Namespace> = Api::all(access.connect().await?);
+                let api: Api<Namespace> = Api::all(access.connect(&Secrets::default()).await?);
                 delete_ours(&api, name, run).await.map(drop)
             }
             Self::Object { access, api_version, kind, plural, name, run } => {
                 let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
                 let kind = GroupVersionKind::gvk(group, version, kind);
                 let resource = ApiResource::from_gvk_with_plural(&kind, plural);
-                let api: Api<DynamicObject> = Api::all_with(access.connect().await?, &resource);
+                let api: Api<DynamicObject> =
+                    Api::all_with(access.connect(&Secrets::default()).await?, &resource);
                 delete_ours(&api, name, run).await.map(drop)
             }
         }

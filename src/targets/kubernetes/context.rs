@@ -48,7 +48,7 @@ impl Provider for Context {
         let name = request.namespace.as_deref().unwrap_or(&request.name);
         let namespace = own_name(name, &self.run.folder.id);
         step.waiting(format!("the cluster of `{}` to say what may be done", self.name));
-        access::check(&access.connect().await?, &namespace).await?;
+        access::check(&access.connect(&self.run.secrets).await?, &namespace).await?;
         Ok(Made { access, namespace, nodes: Vec::new(), is_shared: true })
     }
 

@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::space::Access;
-use crate::run::{Failure, Kind};
+use crate::run::{Failure, Kind, Secrets};
 use crate::tell::tell;
 
 /// The hidden subcommand that has to call [`run_forward`].
@@ -59,7 +59,8 @@ pub async fn run_forward(path: &Path) -> Result<Infallible, Failure> {
         })?;
         listeners.push((listener, *target));
     }
-    let api: Api<Pod> = Api::namespaced(forward.access.connect().await?, &forward.namespace);
+    let api: Api<Pod> =
+        Api::namespaced(forward.access.connect(&Secrets::default()).await?, &forward.namespace);
     let (sender, pods) = watch::channel(None);
     let listen = listeners.into_iter().map(|(listener, target)| serve(listener, target, &api, &pods));
     tokio::join!(follow(&api, &forward.selector, &sender), join_all(listen));

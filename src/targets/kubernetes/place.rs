@@ -138,7 +138,7 @@ impl Kubernetes {
 
     async fn open_site(&self, record: &Record) -> Result<Site, Failure> {
         let space = Space {
-            client: record.made.access.connect().await?,
+            client: record.made.access.connect(&self.run.secrets).await?,
             namespace: record.made.namespace.as_str().into(),
             run: self.run.folder.id.as_str().into(),
         };

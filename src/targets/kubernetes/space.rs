@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
@@ -10,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(debug_assertions)]
 use crate::fault::{self, Seam};
-use crate::run::{Failure, Kind};
+use crate::run::{Failure, Kind, Secrets};
 use crate::targets::http::provide_tls;
 
 /// Marks all that a run has made; its value is the run's name.
@@ -33,6 +35,9 @@ pub struct Space {
     pub run: Arc<str>,
 }
 
+/// What a kubeconfig holds of a user that nothing must show.
+const CREDENTIALS: [&str; 3] = ["token", "password", "client-key-data"];
+
 /// How a cluster is reached.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Access {
@@ -43,11 +48,12 @@ pub struct Access {
 }
 
 impl Access {
-    /// A client for the cluster. Does not speak to it yet.
+    /// A client for the cluster, whose credentials are masked from now on. Does
+    /// not speak to it yet.
     ///
     /// # Errors
     /// When the kubeconfig cannot be read, or has no such context.
-    pub async fn connect(&self) -> Result<Client, Failure> {
+    pub async fn connect(&self, secrets: &Secrets) -> Result<Client, Failure> {
         provide_tls();
         let kubeconfig = match &self.kubeconfig {
             Some(path) => Kubeconfig::read_from(path),
@@ -58,6 +64,11 @@ impl Access {
                 .hint("KUBECONFIG names the file; without it, it is ~/.kube/config")
                 .cause(error)
         })?;
+        for user in kubeconfig.auth_infos.iter().filter_map(|user| user.auth_info.as_ref()) {
+            let user = serde_json::to_value(user).unwrap_or_default();
+            let words = CREDENTIALS.iter().filter_map(|name| user[name].as_str());
+            words.for_each(|word| hide(word, secrets));
+        }
         let contexts: Vec<_> = kubeconfig.contexts.iter().map(|context| context.name.clone()).collect();
         if let Some(context) = self.context.as_ref().filter(|context| !contexts.contains(context)) {
             let known = if contexts.is_empty() { "none".to_owned() } else { contexts.join(", ") };
@@ -81,6 +92,17 @@ impl Access {
             answer.await
         }));
         Ok(builder.build())
+    }
+}
+
+/// Masks what a kubeconfig holds, and a key also as it is without base64.
+fn hide(word: &str, secrets: &Secrets) {
+    secrets.add(word);
+    let key = STANDARD.decode(word).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let key = key.filter(|key| key.starts_with("-----BEGIN")).unwrap_or_default();
+    // Its first and last lines are those of any key.
+    for line in key.lines().filter(|line| !line.starts_with("-----")) {
+        secrets.add(line);
     }
 }
 

@@ -36,11 +36,11 @@ impl Kind {
         let access = Access { kubeconfig: Some(kubeconfig.clone()), context: None };
         if cli.clusters(children).await?.iter().any(|known| known == name) {
             write_kubeconfig(&kubeconfig, &cli.kubeconfig(children, name).await?)?;
-            recognise(name, &access.connect().await?, &digest).await?;
+            recognise(name, &access.connect(&self.run.secrets).await?, &digest).await?;
             step.cache(true, format!("the cluster {name} is there and was made by the same configuration"));
         } else {
             self.make(step, cli, request, &kubeconfig).await?;
-            mark(&access.connect().await?, &digest).await?;
+            mark(&access.connect(&self.run.secrets).await?, &digest).await?;
             // From now on it belongs to no run.
             self.run.journal.removed("cluster", name);
             step.cache(false, format!("there was no cluster {name}; it stays for the next run"));
