@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// Names the directory that holds the caches.
 pub const CACHE_VARIABLE: &str = "RECIPE_CACHE_DIR";
@@ -56,13 +58,30 @@ pub(super) fn identity(path: &Path) -> String {
     }
 }
 
-/// Writes a file that only this user can read, whole or not at all.
+/// Writes a file that only this user can read, whole or not at all. Runs that
+/// end at the same moment do not write into one file.
 pub(super) fn write(path: &Path, contents: &[u8]) -> io::Result<()> {
     let aside = path.with_extension(format!("{}.new", std::process::id()));
     let mut file =
         std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
     io::Write::write_all(&mut file, contents)?;
     fs_err::rename(aside, path)
+}
+
+/// A file of the user's cache directory; none where there is no home.
+pub(super) fn file(kind: &str, name: &str) -> Option<PathBuf> {
+    Some(folder(kind)?.join(name))
+}
+
+/// What a file of JSON holds; the default when it is absent or not understood.
+pub(super) fn read<T: DeserializeOwned + Default>(path: &Path) -> T {
+    fs_err::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+}
+
+/// Writes a file of JSON as [`write`] does, and makes its folder.
+pub(super) fn save<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+    path.parent().map_or(Ok(()), fs_err::create_dir_all)?;
+    write(path, &serde_json::to_vec(value)?)
 }
 
 /// `14:02`, or with the day where that is not today's.

@@ -108,12 +108,7 @@ pub(super) fn remember(request: &ImageRequest, program: &Path, began: SystemTime
     if built.files.keys().any(is_late) {
         return;
     }
-    if let Some(folder) = record.parent()
-        && fs_err::create_dir_all(folder).is_ok()
-        && let Ok(text) = serde_json::to_vec(&built)
-    {
-        let _ = caches::write(&record, &text);
-    }
+    let _ = caches::save(&record, &built);
 }
 
 /// Before a build: what is known of the last one is not true any more.
@@ -135,7 +130,7 @@ fn record(request: &ImageRequest, program: &Path) -> Option<PathBuf> {
     for text in [request.workspace.as_os_str(), program.as_os_str(), command.as_ref()] {
         hasher.update(text.as_encoded_bytes()).update(b"\0");
     }
-    Some(caches::folder("programs")?.join(format!("{}.json", &hasher.finalize().to_hex()[..32])))
+    caches::file("programs", &format!("{}.json", &hasher.finalize().to_hex()[..32]))
 }
 
 impl Built {

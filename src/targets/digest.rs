@@ -74,15 +74,13 @@ pub(super) fn again(path: &Path, known: Option<&Marked>) -> std::io::Result<Mark
 /// When it cannot be read.
 pub(super) fn remembered(path: &Path) -> std::io::Result<blake3::Hash> {
     let name = blake3::hash(path.as_os_str().as_encoded_bytes()).to_hex();
-    let cache = caches::folder("digests").map(|folder| folder.join(&name[..32]));
-    let known = cache.as_ref().and_then(|cache| serde_json::from_slice(&std::fs::read(cache).ok()?).ok());
+    let cache = caches::file("digests", &name[..32]);
+    let known: Option<Marked> = cache.as_deref().map(caches::read).unwrap_or_default();
     let marked = again(path, known.as_ref())?;
     if known.as_ref() != Some(&marked)
         && marked.0.is_settled()
         && let Some(cache) = cache
-        && let Some(folder) = cache.parent()
-        && let Ok(text) = serde_json::to_vec(&marked)
-        && let Err(error) = fs_err::create_dir_all(folder).and_then(|()| caches::write(&cache, &text))
+        && let Err(error) = caches::save(&cache, &marked)
     {
         tracing::debug!(%error, "the digest of a file is not remembered");
     }

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use super::archive::{Body, Entry};
-use super::cache;
 use crate::run::{Failure, Kind};
+use crate::targets::caches;
 use crate::targets::digest::{self, Marked};
 
 type Known = HashMap<String, Marked>;
@@ -19,8 +19,8 @@ type Known = HashMap<String, Marked>;
 /// When a file cannot be read.
 pub(super) fn fill(entries: &mut [Entry], context: &Path) -> Result<(), Failure> {
     let name = blake3::hash(context.as_os_str().as_encoded_bytes()).to_hex();
-    let cache = cache::file("contexts", &format!("{}.json", &name[..32]));
-    let known: Known = cache.as_deref().map(cache::read).unwrap_or_default();
+    let cache = caches::file("contexts", &format!("{}.json", &name[..32]));
+    let known: Known = cache.as_deref().map(caches::read).unwrap_or_default();
     let found = digests(entries, &known)?;
     let mut marked = Known::new();
     for (entry, (mark, digest)) in entries.iter_mut().filter(|entry| is_file(entry)).zip(found) {
@@ -33,7 +33,7 @@ pub(super) fn fill(entries: &mut [Entry], context: &Path) -> Result<(), Failure>
     }
     if marked != known
         && let Some(cache) = cache
-        && let Err(error) = cache::write(&cache, &marked)
+        && let Err(error) = caches::save(&cache, &marked)
     {
         tracing::debug!(%error, "digests of files are not remembered");
     }

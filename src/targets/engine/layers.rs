@@ -14,8 +14,8 @@ use std::time::SystemTime;
 use nix::sys::statvfs::statvfs;
 use sha2::{Digest as _, Sha256};
 
-use super::cache;
 use super::program::hex;
+use crate::targets::caches;
 
 /// Bytes of all layers kept.
 const LIMIT: u64 = 4_000_000_000;
@@ -31,7 +31,7 @@ pub(super) struct Layers {
 
 impl Default for Layers {
     fn default() -> Self {
-        let folder = cache::file("layers", "").filter(|folder| fs_err::create_dir_all(folder).is_ok());
+        let folder = caches::file("layers", "").filter(|folder| fs_err::create_dir_all(folder).is_ok());
         Self { folder, limit: LIMIT }
     }
 }
@@ -103,7 +103,7 @@ pub struct KeptLayer {
 /// The layers that are kept, the last used first.
 #[must_use]
 pub fn kept() -> Vec<KeptLayer> {
-    cache::file("layers", "").map(|folder| list(&folder)).unwrap_or_default()
+    caches::file("layers", "").map(|folder| list(&folder)).unwrap_or_default()
 }
 
 /// Removes those that were not used for the longest time, or all. Returns how
@@ -111,7 +111,7 @@ pub fn kept() -> Vec<KeptLayer> {
 #[must_use]
 pub fn prune(all: bool) -> (usize, u64) {
     let limit = if all { 0 } else { LIMIT };
-    let layers = Layers { folder: cache::file("layers", ""), limit };
+    let layers = Layers { folder: caches::file("layers", ""), limit };
     layers.folder.as_deref().map(|folder| layers.prune(folder)).unwrap_or_default()
 }
 

@@ -15,7 +15,6 @@ mod addition;
 mod archive;
 mod build;
 mod builder;
-mod cache;
 mod connect;
 mod context;
 mod digests;
