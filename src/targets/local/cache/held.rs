@@ -15,6 +15,9 @@ pub(super) const DAMAGED: &str = "what was kept of it was damaged";
 /// Holds the files of databases, which a server opens when somebody connects.
 const DATABASES: &str = "base";
 
+/// Notes the boot of the machine in which its digest was right.
+pub(super) const VERIFIED: &str = "verified";
+
 /// An entry that cannot go while this is held.
 pub(in crate::targets) struct Held {
     pub entry: Entry,
@@ -40,20 +43,18 @@ impl Held {
     /// it was written or later. After a crash of the machine, files may have lost
     /// what the disk had not got yet. Its size is looked at by whoever copies it.
     pub fn check(&self) -> Result<(), String> {
-        let verified = std::fs::read_to_string(self.path.join("verified")).unwrap_or_default();
-        let data = self.path.join("data");
+        let data = self.data();
         if !was_stopped_cleanly(&data) {
             return Err(DAMAGED.to_owned());
         }
-        if verified == boot() {
+        if self.noted(VERIFIED).is_some_and(|verified| verified == boot()) {
             return Ok(());
         }
         let digest = Tree::list(&data, &[]).and_then(|tree| tree.digest());
         if digest.ok().as_ref() != Some(&self.entry.digest) {
             return Err(DAMAGED.to_owned());
         }
-        // It is only looked at once more if that cannot be written.
-        let _ = write(&self.path.join("verified"), boot().as_bytes());
+        self.note(VERIFIED, &boot());
         Ok(())
     }
 
@@ -96,7 +97,7 @@ impl Held {
     /// Copies of its data what a server needs to start, and returns its size.
     pub fn copy_to_start(&self, data: &Path, owner: Option<User>) -> io::Result<Size> {
         require_room(data.parent().unwrap_or(data), self.entry.size.bytes)?;
-        let size = Tree::list(&self.path.join("data"), &[DATABASES])?.copy(data, owner)?;
+        let size = Tree::list(&self.data(), &[DATABASES])?.copy(data, owner)?;
         make(&data.join(DATABASES), owner)?;
         Ok(size)
     }
@@ -104,7 +105,7 @@ impl Held {
     /// Copies the rest, after what had the size `first`. Until then nobody must
     /// connect to the server.
     pub fn copy_databases(&self, first: Size, data: &Path, owner: Option<User>) -> io::Result<()> {
-        let databases = Tree::list(&self.path.join("data").join(DATABASES), &[])?;
+        let databases = Tree::list(&self.data().join(DATABASES), &[])?;
         let last = databases.copy(&data.join(DATABASES), owner)?;
         let copied = Size { files: first.files + last.files, bytes: first.bytes + last.bytes };
         if copied == self.entry.size {

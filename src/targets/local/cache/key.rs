@@ -51,50 +51,46 @@ fn part(name: impl Into<String>, value: impl Into<String>) -> Part {
 /// What a cluster with an empty database is made from.
 pub(super) fn of_cluster(
     programs: &PostgresPrograms,
-    user: &str,
-    database: &str,
+    names: (&str, &str),
     initdb: &[&str],
     settings: &BTreeMap<String, String>,
 ) -> Vec<Part> {
-    let mut parts = vec![
-        part(PROGRAM, program()),
-        part(SERVER, format!("{} {}", identity(&programs.postgres), identity(&programs.initdb))),
-        part("initdb", initdb.join(" ")),
-        part("user", user),
-        part("database", database),
-    ];
-    parts.extend(of_settings(settings));
-    parts
+    let programs = format!("{} {}", identity(&programs.postgres), identity(&programs.initdb));
+    of_server(part(SERVER, programs), names, &initdb.join(" "), settings)
 }
 
 /// The same of a cluster in a container of the image with this `id`, which holds
 /// the server's programs and the scripts that they are started by.
 pub(super) fn of_image(
     (image, id): (&str, &str),
-    user: &str,
-    database: &str,
+    names: (&str, &str),
     initdb: &str,
     settings: &BTreeMap<String, String>,
 ) -> Vec<Part> {
-    let mut parts = vec![
+    of_server(part(IMAGE, format!("{image} {id}")), names, initdb, settings)
+}
+
+fn of_server(
+    server: Part,
+    (user, database): (&str, &str),
+    initdb: &str,
+    settings: &BTreeMap<String, String>,
+) -> Vec<Part> {
+    let own = [
         part(PROGRAM, program()),
-        part(IMAGE, format!("{image} {id}")),
+        server,
         part("initdb", initdb),
         part("user", user),
         part("database", database),
     ];
-    parts.extend(of_settings(settings));
-    parts
+    let settings = settings.iter().map(|(name, value)| part(format!("setting {name}"), value.as_str()));
+    own.into_iter().chain(settings).collect()
 }
 
 /// Recipe itself, which may make another state of the same parts.
 fn program() -> String {
     let program = std::env::current_exe().map(|exe| identity(&exe)).unwrap_or_default();
     format!("{FORMAT} {program}")
-}
-
-fn of_settings(settings: &BTreeMap<String, String>) -> impl Iterator<Item = Part> {
-    settings.iter().map(|(name, value)| part(format!("setting {name}"), value.as_str()))
 }
 
 /// What migrations meet beside the database: the day, for they may ask which it

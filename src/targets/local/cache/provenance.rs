@@ -63,7 +63,7 @@ impl Cluster {
         (data, owner): (&Path, Option<User>),
         discarded: Option<String>,
     ) -> Option<Self> {
-        let parts = key::of_cluster(programs, user, database, initdb, settings);
+        let parts = key::of_cluster(programs, (user, database), initdb, settings);
         let mut cluster = Self::open(caches, name, parts)?;
         cluster.discarded = discarded;
         for candidate in cluster.candidates() {
@@ -87,7 +87,7 @@ impl Cluster {
         (image, id): (&str, &str),
         (initdb, settings): (&str, &BTreeMap<String, String>),
     ) -> Option<(Self, Option<Held>)> {
-        let parts = key::of_image((image, id), user, database, initdb, settings);
+        let parts = key::of_image((image, id), (user, database), initdb, settings);
         // Another one than that of a server of this machine.
         let mut cluster = Self::open(caches, &format!("image {name}"), parts)?;
         cluster.extensions = Some(id.to_owned());

@@ -27,7 +27,7 @@ use jiff::Timestamp;
 use nix::sys::statvfs::statvfs;
 use serde::{Deserialize, Serialize};
 
-use super::held::{Held, boot, was_stopped_cleanly};
+use super::held::{Held, VERIFIED, boot, was_stopped_cleanly};
 use super::key::{MigratedFile, Part};
 use super::tree::{Size, Tree};
 use crate::targets::caches::{self, write};
@@ -167,7 +167,7 @@ impl Store {
         // Of the copy, so that what a broken disk has made of it is not believed.
         entry.digest = Tree::list(&unfinished.path.join("data"), &[])?.digest()?;
         write(&unfinished.path.join("entry.json"), &serde_json::to_vec_pretty(&entry)?)?;
-        write(&unfinished.path.join("verified"), boot().as_bytes())?;
+        write(&unfinished.path.join(VERIFIED), boot().as_bytes())?;
         // Fails where another run was faster: then there is one already.
         let _ = fs_err::rename(&unfinished.path, path);
         drop(unfinished);
@@ -177,7 +177,7 @@ impl Store {
 
     /// Looks for an entry, and at all of its contents.
     pub(super) fn find_again(&self, key: &str) -> Found {
-        let _ = std::fs::remove_file(self.entries().join(key).join("verified"));
+        let _ = std::fs::remove_file(self.entries().join(key).join(VERIFIED));
         self.find(key)
     }
 

@@ -53,7 +53,7 @@ pub async fn verify(store: &Store, entry: &Entry, read: Reader<'_>) -> Result<Ve
     let settings: BTreeMap<_, _> = settings.collect();
     let database = entry.parts.iter().find(|part| part.name == "database").map(|part| part.value.as_str());
     let database = database.unwrap_or_default();
-    if key::of_cluster(&programs, &entry.user, database, &INITDB, &settings) != entry.parts {
+    if key::of_cluster(&programs, (&entry.user, database), &INITDB, &settings) != entry.parts {
         return Ok(Verdict::Unknown("it was made by another recipe or PostgreSQL".to_owned()));
     }
     let scratch = Scratch::create(&entry.key)?;
