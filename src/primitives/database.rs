@@ -13,7 +13,7 @@ use crate::run::failure::word_length;
 use crate::run::{Excerpt, Failure, Kind};
 use crate::script::json::{from_json, to_json};
 use crate::script::{Arguments, Call, Family, Param, Primitive, Reach, Run, Type};
-use crate::targets::{Postgres, Redis, Session};
+use crate::targets::{Endpoint, Postgres, Redis, Session};
 
 pub(super) const TABLE: &[Primitive] = &[
     Primitive {
@@ -64,13 +64,14 @@ pub(super) async fn connect(postgres: &Postgres) -> Result<Session, Failure> {
 
 /// Connects to another database of the server.
 pub(super) async fn connect_to(postgres: &Postgres, database: &str) -> Result<Session, Failure> {
-    let silent = || {
-        let name = &postgres.0.name;
-        Failure::new(Kind::Unreachable, format!("`{name}` does not answer at {}", postgres.0.host))
-            .hint(format!("`recipe logs RUN {name}` shows its log"))
-    };
+    let silent = || silent(&postgres.0.name, &postgres.0.host);
     fault::at(Seam::Sql).await.map_err(|error| silent().cause(error))?;
     Session::open(&postgres.config(), database).await.map_err(|error| silent().cause(error))
+}
+
+fn silent(name: &str, host: &Endpoint) -> Failure {
+    Failure::new(Kind::Unreachable, format!("`{name}` does not answer at {host}"))
+        .hint(format!("`recipe logs RUN {name}` shows its log"))
 }
 
 async fn sql(_call: Call, args: Arguments) -> Done {
@@ -211,11 +212,7 @@ async fn redis_command(_call: Call, args: Arguments) -> Done {
     for word in rest {
         command.arg(word.to_string());
     }
-    let silent = || {
-        let name = &redis.0.name;
-        Failure::new(Kind::Unreachable, format!("`{name}` does not answer at {}", redis.0.host))
-            .hint(format!("`recipe logs RUN {name}` shows its log"))
-    };
+    let silent = || silent(&redis.0.name, &redis.0.host);
     let unreachable = |error: redis::RedisError| silent().cause(error);
     fault::at(Seam::Redis).await.map_err(|error| silent().cause(error))?;
     let client = redis::Client::open(redis.url()).map_err(unreachable)?;
