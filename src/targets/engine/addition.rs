@@ -73,17 +73,17 @@ fn add(entries: &mut Vec<Entry>, path: String, folder: &Path) -> io::Result<()> 
 }
 
 impl Engine {
-    /// The program that the image called `reference` starts, if it is one word.
+    /// The digest of the image called `reference`, and the words by which it
+    /// starts; none when the engine has no such image.
     ///
     /// # Errors
     /// When the engine does not answer.
-    pub async fn entrypoint(&self, reference: &str) -> Result<Option<String>, Failure> {
+    pub async fn entrypoint(&self, reference: &str) -> Result<Option<(String, Vec<String>)>, Failure> {
         let image = self.inspected(reference).await?;
-        let words = image.and_then(|image| image.config?.entrypoint).unwrap_or_default();
-        Ok(match &words[..] {
-            [word] => Some(word.clone()),
-            _ => None,
-        })
+        Ok(image.map(|mut image| {
+            let words = image.config.take().and_then(|config| config.entrypoint).unwrap_or_default();
+            (ImageFacts::from(image).id, words)
+        }))
     }
 
     /// Brings `base` with an addition on top into nodes, where it is called `name`.

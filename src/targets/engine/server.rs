@@ -8,7 +8,7 @@ use bollard::query_parameters::{
     CreateContainerOptions, DownloadFromContainerOptions, InspectContainerOptions, RemoveContainerOptions,
     StartContainerOptions, StopContainerOptions,
 };
-use futures::TryStreamExt;
+use futures::{TryFutureExt, TryStreamExt};
 
 use super::failure::{engine_failure, is_absent};
 use super::{Engine, panicked};
@@ -57,9 +57,10 @@ impl Engine {
             ..ContainerCreateBody::default()
         };
         let options = CreateContainerOptions { name: Some(name.to_owned()), ..Default::default() };
-        self.0.docker.create_container(Some(options), body).await.map_err(failed)?;
-        self.0.docker.start_container(name, None::<StartContainerOptions>).await.map_err(failed)?;
-        let found = self.0.docker.inspect_container(name, None::<InspectContainerOptions>).await;
+        let engine = self.worked().await.map_err(failed)?;
+        engine.create_container(Some(options), body).await.map_err(failed)?;
+        engine.start_container(name, None::<StartContainerOptions>).await.map_err(failed)?;
+        let found = engine.inspect_container(name, None::<InspectContainerOptions>).await;
         let ports = found.map_err(failed)?.network_settings.and_then(|network| network.ports);
         let bindings = ports.and_then(|mut ports| ports.remove(&port)).flatten();
         let host_port = bindings.and_then(|bindings| bindings.first()?.host_port.as_ref()?.parse().ok());
@@ -74,7 +75,7 @@ impl Engine {
     /// When there is none.
     pub async fn stop_server(&self, name: &str) -> Result<(), Failure> {
         let options = StopContainerOptions { t: Some(GRACE), ..Default::default() };
-        let stopped = self.0.docker.stop_container(name, Some(options)).await;
+        let stopped = async { self.worked().await?.stop_container(name, Some(options)).await }.await;
         stopped.map_err(|error| engine_failure(&format!("the container {name} cannot be stopped"), error))
     }
 
@@ -85,8 +86,8 @@ impl Engine {
     /// When it has no such folder, or the copy cannot be written.
     pub async fn copy_out(&self, name: &str, path: &str, into: &Path) -> Result<(), Failure> {
         let options = DownloadFromContainerOptions { path: path.to_owned() };
-        let chunks = self.0.docker.download_from_container(name, Some(options)).try_collect::<Vec<_>>();
-        let chunks = chunks.await.map_err(|error| {
+        let chunks = async { Ok(self.worked().await?.download_from_container(name, Some(options))) };
+        let chunks = chunks.try_flatten_stream().try_collect::<Vec<_>>().await.map_err(|error| {
             engine_failure(&format!("{path} of the container {name} cannot be copied"), error)
         })?;
         let into = into.to_owned();
@@ -103,7 +104,8 @@ impl Engine {
     /// When the engine does not do it.
     pub async fn remove_server(&self, name: &str) -> Result<(), Failure> {
         let options = RemoveContainerOptions { v: true, force: true, ..Default::default() };
-        match self.0.docker.remove_container(name, Some(options)).await {
+        let removed = async { self.worked().await?.remove_container(name, Some(options)).await }.await;
+        match removed {
             Err(error) if !is_absent(&error) => {
                 Err(engine_failure(&format!("the container {name} cannot be removed"), error))
             }

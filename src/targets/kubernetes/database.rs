@@ -133,9 +133,9 @@ impl Kubernetes {
             "--no-cache".to_owned()
         } else if request.manifest.is_some() {
             "what its own manifest makes of it is not known".to_owned()
-        } else if let Some(facts) = engine.inspect(image).await? {
-            if engine.entrypoint(image).await?.as_deref() == Some(ENTRYPOINT) {
-                return Ok((facts.id, None));
+        } else if let Some((id, words)) = engine.entrypoint(image).await? {
+            if words == [ENTRYPOINT] {
+                return Ok((id, None));
             }
             format!("{image} does not start by {ENTRYPOINT}, as the official image does")
         } else {
