@@ -98,13 +98,24 @@ impl Engine {
     }
 
     /// Removes a container and its volumes, also while it runs. That it is gone
-    /// already is well.
+    /// already is well; what has the name and not the label stays.
     ///
     /// # Errors
     /// When the engine does not do it.
-    pub async fn remove_server(&self, name: &str) -> Result<(), Failure> {
-        let options = RemoveContainerOptions { v: true, force: true, ..Default::default() };
-        let removed = async { self.worked().await?.remove_container(name, Some(options)).await }.await;
+    pub async fn remove_server(&self, name: &str, label: (&str, &str)) -> Result<(), Failure> {
+        let removed = async {
+            let engine = self.worked().await?;
+            let found = engine.inspect_container(name, None::<InspectContainerOptions>).await?;
+            let labels = found.config.and_then(|config| config.labels).unwrap_or_default();
+            // By its identity: the name may be another's by now.
+            let Some(id) = found.id.filter(|_| labels.get(label.0).is_some_and(|value| value == label.1))
+            else {
+                return Ok(());
+            };
+            let options = RemoveContainerOptions { v: true, force: true, ..Default::default() };
+            engine.remove_container(&id, Some(options)).await
+        }
+        .await;
         match removed {
             Err(error) if !is_absent(&error) => {
                 Err(engine_failure(&format!("the container {name} cannot be removed"), error))

@@ -15,7 +15,7 @@ use kube::discovery::ApiResource;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::kind::cli::Cli;
+use super::kind;
 use super::place::Site;
 use super::space::{Access, RUN_LABEL, api_failure};
 use crate::run::journal::{self, Open};
@@ -30,16 +30,14 @@ const PATIENCE: Duration = Duration::from_secs(90);
 #[serde(tag = "remove", rename_all = "snake_case")]
 pub enum Removal {
     /// A cluster that kind has made for one run, whose name no other has.
-    KindCluster {
-        /// Its name.
-        name: String,
-        /// Reaches the engine that its nodes are in.
-        cli: Cli,
-    },
-    /// A container of the engine, which runs for a while only.
+    KindCluster(kind::Cluster),
+    /// A container of the engine that carries the label of the run, and runs for a
+    /// while only.
     Container {
         /// Its name.
         name: String,
+        /// The run.
+        run: String,
     },
     /// A namespace that carries the label of the run.
     Namespace {
@@ -83,12 +81,25 @@ impl Removal {
         }
     }
 
-    /// Removes it. It is well when it is gone already; what has the name and is
-    /// not this run's stays.
+    /// Removes it. It is well when it is gone already, also with its cluster; what
+    /// has the name and is not this run's stays.
     pub(super) async fn carry_out(&self) -> Result<(), Failure> {
+        let done = self.attempt().await;
+        match (&done, self) {
+            (Err(_), Self::Namespace { access, .. } | Self::Object { access, .. }) => match &access.made_by {
+                Some(cluster) if cluster.is_gone().await => Ok(()),
+                _ => done,
+            },
+            _ => done,
+        }
+    }
+
+    async fn attempt(&self) -> Result<(), Failure> {
         match self {
-            Self::KindCluster { name, cli } => cli.delete(name).await,
-            Self::Container { name } => Engine::connect().await?.remove_server(name).await,
+            Self::KindCluster(cluster) => cluster.cli.delete(&cluster.name).await,
+            Self::Container { name, run } => {
+                Engine::connect().await?.remove_server(name, (RUN_LABEL, run)).await
+            }
             Self::Namespace { access, name, run } => {
                 let api: Api<Namespace> = Api::all(access.connect(&Secrets::default()).await?);
                 delete_ours(&api, name, run).await.map(drop)

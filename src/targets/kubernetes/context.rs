@@ -44,7 +44,7 @@ impl Provider for Context {
                 ),
             );
         }
-        let access = Access { kubeconfig: None, context: Some(self.name.clone()) };
+        let access = Access { context: Some(self.name.clone()), ..Access::default() };
         let name = request.namespace.as_deref().unwrap_or(&request.name);
         let namespace = own_name(name, &self.run.folder.id);
         step.waiting(format!("the cluster of `{}` to say what may be done", self.name));

@@ -257,10 +257,11 @@ impl Workshop for Container<'_> {
         calls: &[Called],
         ends: &[End],
     ) -> Result<Option<Vec<Template>>, Failure> {
-        let removal = Removal::Container { name: self.name.clone() };
+        let run = &self.run.folder.id;
+        let removal = Removal::Container { name: self.name.clone(), run: run.clone() };
         self.run.announce("container", &self.name, "makes a database for later runs", &removal)?;
         let made = self.serve(provenance, calls, ends).await;
-        self.engine.remove_server(&self.name).await?;
+        self.engine.remove_server(&self.name, (RUN_LABEL, run)).await?;
         self.run.journal.removed("container", &self.name);
         made
     }

@@ -10,6 +10,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde::{Deserialize, Serialize};
 
+use super::kind;
 #[cfg(debug_assertions)]
 use crate::fault::{self, Seam};
 use crate::run::{Failure, Kind, Secrets};
@@ -45,6 +46,8 @@ pub struct Access {
     pub kubeconfig: Option<PathBuf>,
     /// The context in it; its current one when none.
     pub context: Option<String>,
+    /// The cluster, where kind has made it, which outlives its kubeconfig file.
+    pub made_by: Option<kind::Cluster>,
 }
 
 impl Access {
@@ -55,15 +58,19 @@ impl Access {
     /// When the kubeconfig cannot be read, or has no such context.
     pub async fn connect(&self, secrets: &Secrets) -> Result<Client, Failure> {
         provide_tls();
-        let kubeconfig = match &self.kubeconfig {
-            Some(path) => Kubeconfig::read_from(path),
-            None => Kubeconfig::read(),
-        };
-        let kubeconfig = kubeconfig.map_err(|error| {
+        let unreadable = |error| {
             Failure::new(Kind::TargetUnusable, "the kubeconfig cannot be read")
                 .hint("KUBECONFIG names the file; without it, it is ~/.kube/config")
                 .cause(error)
-        })?;
+        };
+        let kubeconfig = match (&self.kubeconfig, &self.made_by) {
+            (Some(path), Some(cluster)) if !path.exists() => {
+                Kubeconfig::from_yaml(&cluster.kubeconfig().await?)
+            }
+            (Some(path), _) => Kubeconfig::read_from(path),
+            (None, _) => Kubeconfig::read(),
+        };
+        let kubeconfig = kubeconfig.map_err(unreadable)?;
         for user in kubeconfig.auth_infos.iter().filter_map(|user| user.auth_info.as_ref()) {
             let user = serde_json::to_value(user).unwrap_or_default();
             let words = CREDENTIALS.iter().filter_map(|name| user[name].as_str());

@@ -14,8 +14,9 @@ use crate::targets::engine::Node;
 /// Names the program, where it is not called `kind` or not in `PATH`.
 const PROGRAM_VARIABLE: &str = "RECIPE_KIND";
 
-/// How long it may take to remove the containers of a cluster.
-const REMOVAL: Duration = Duration::from_mins(1);
+/// How long it may take to remove the containers of a cluster, which takes
+/// longest of what needs no run.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The program and the variables that lead it to the engine.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -71,27 +72,35 @@ impl Cli {
     }
 
     /// The kubeconfig of a cluster, for its administrator. Secret.
-    pub(super) async fn kubeconfig(&self, children: &Children, name: &str) -> Result<String, Failure> {
-        self.output(children, &["get", "kubeconfig", "--name", name]).await
+    pub(super) async fn kubeconfig(&self, name: &str) -> Result<String, Failure> {
+        let failed =
+            Failure::new(Kind::Command, format!("the kubeconfig of the cluster {name} cannot be had"));
+        self.call(&["get", "kubeconfig", "--name", name], failed).await
     }
 
-    /// Removes a cluster; it is well when there is none. Needs no run.
+    /// Removes a cluster; it is well when there is none.
     pub(in super::super) async fn delete(&self, name: &str) -> Result<(), Failure> {
-        let failed = |why: String| {
-            Failure::new(Kind::Command, format!("the cluster {name} cannot be removed"))
-                .hint(format!("`kind delete cluster --name {name}` tries it again"))
-                .cause(std::io::Error::other(why))
-        };
+        let failed = Failure::new(Kind::Command, format!("the cluster {name} cannot be removed"))
+            .hint(format!("`kind delete cluster --name {name}` tries it again"));
+        self.call(&["delete", "cluster", "--name", name, "--kubeconfig", "/dev/null"], failed).await.map(drop)
+    }
+
+    /// What kind prints. Needs no run, and leaves no record of it.
+    async fn call(&self, args: &[&str], failed: Failure) -> Result<String, Failure> {
         let mut command = tokio::process::Command::new(&self.program);
-        command.args(["delete", "cluster", "--name", name, "--kubeconfig", "/dev/null"]);
-        command.envs(&self.env).stdin(Stdio::null()).kill_on_drop(true);
-        let output = tokio::time::timeout(REMOVAL, command.output()).await;
-        let output = output.map_err(|_| failed("kind did not end within a minute".to_owned()))?;
-        let output = output.map_err(|error| failed(error.to_string()))?;
-        if output.status.success() {
-            return Ok(());
+        command.args(args).envs(&self.env).stdin(Stdio::null()).kill_on_drop(true);
+        let because = |why: String| failed.cause(std::io::Error::other(why));
+        match tokio::time::timeout(PATIENCE, command.output()).await {
+            Err(_) => Err(because("kind did not end within a minute".to_owned())),
+            Ok(Err(error)) => Err(because(error.to_string())),
+            Ok(Ok(output)) if output.status.success() => {
+                Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+            }
+            Ok(Ok(output)) => {
+                let told = String::from_utf8_lossy(&output.stderr);
+                Err(because(describe(output.status)).evidence(last_lines(&told, 8)))
+            }
         }
-        Err(failed(describe(output.status)).evidence(last_lines(&String::from_utf8_lossy(&output.stderr), 8)))
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -120,6 +129,29 @@ impl Cli {
     fn inexecutable(&self, error: std::io::Error) -> Failure {
         let what = format!("{} cannot be executed", self.program.display());
         Failure::new(Kind::TargetUnusable, what).cause(error)
+    }
+}
+
+/// A cluster that kind has made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Cluster {
+    /// As kind knows it.
+    pub name: String,
+    /// Reaches the engine that its nodes are in.
+    pub cli: Cli,
+}
+
+impl Cluster {
+    /// Its kubeconfig, for its administrator. Secret.
+    pub(in super::super) async fn kubeconfig(&self) -> Result<String, Failure> {
+        self.cli.kubeconfig(&self.name).await
+    }
+
+    /// Whether somebody has removed it.
+    pub(in super::super) async fn is_gone(&self) -> bool {
+        let unknown = Failure::new(Kind::Command, "kind does not say which clusters there are");
+        let all = self.cli.call(&["get", "clusters"], unknown).await;
+        all.is_ok_and(|all| all.lines().all(|name| name != self.name))
     }
 }
 

@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use tokio::sync::OnceCell;
 
 use self::cli::Cli;
+pub use self::cli::Cluster;
 use super::cleanup::Removal;
 use super::provider::{Made, Provider, build};
 use super::space::Access;
@@ -58,19 +59,18 @@ impl Kind {
     /// A cluster that goes with the run.
     async fn create_own(&self, step: &Step, cli: &Cli, request: &ClusterRequest) -> Result<Made, Failure> {
         let name = own_name(&request.name, &self.run.folder.id);
-        let removal = Removal::KindCluster { name: name.clone(), cli: cli.clone() };
-        self.run.announce("cluster", &name, "made by kind", &removal)?;
         let kubeconfig = self.kubeconfig_file(&name);
-        self.call_create(step, cli, &name, request, &kubeconfig).await?;
+        self.make(step, cli, &name, request, &kubeconfig).await?;
         Ok(Made {
-            access: Access { kubeconfig: Some(kubeconfig), context: None },
+            access: Self::access(cli, &name, &kubeconfig),
             namespace: request.namespace.clone().unwrap_or_else(|| request.name.clone()),
             nodes: cli.nodes(&self.run.children, &name).await?,
             is_shared: false,
         })
     }
 
-    async fn call_create(
+    /// Makes a cluster, which goes with the run.
+    async fn make(
         &self,
         step: &Step,
         cli: &Cli,
@@ -80,7 +80,19 @@ impl Kind {
     ) -> Result<(), Failure> {
         let config = config_text(request)?;
         let image = node_image(request);
-        cli.create(step, &self.run.children, name, config, image.as_deref(), kubeconfig).await
+        let removal = Removal::KindCluster(Cluster { name: name.to_owned(), cli: cli.clone() });
+        self.run.announce("cluster", name, "made by kind", &removal)?;
+        let made = cli.create(step, &self.run.children, name, config, image.as_deref(), kubeconfig).await;
+        if made.as_ref().is_err_and(|failure| failure.kind == FailureKind::Usage) {
+            // There is one of that name, which is somebody else's.
+            self.run.journal.removed("cluster", name);
+        }
+        made
+    }
+
+    fn access(cli: &Cli, name: &str, kubeconfig: &Path) -> Access {
+        let cluster = Cluster { name: name.to_owned(), cli: cli.clone() };
+        Access { kubeconfig: Some(kubeconfig.to_owned()), context: None, made_by: Some(cluster) }
     }
 
     /// Goes with the environment, as what it gives access to does.

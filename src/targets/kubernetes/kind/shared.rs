@@ -1,16 +1,14 @@
 //! A cluster that stays for the next run: made once, by whoever comes first.
 
 use std::fs::File;
-use std::path::Path;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use nix::fcntl::{Flock, FlockArg};
 
-use super::super::cleanup::Removal;
 use super::super::space::{MANAGER, api_failure};
-use super::{Access, Cli, Kind, Made, config_text, node_image, own_name, write_kubeconfig};
+use super::{Cli, Kind, Made, config_text, node_image, own_name, write_kubeconfig};
 use crate::run::folder::runs_directory;
 use crate::run::{Failure, Kind as FailureKind, Step};
 use crate::targets::ClusterRequest;
@@ -33,13 +31,14 @@ impl Kind {
         step.waiting("other runs that may be making this cluster");
         let _lock = lock(name).await?;
         let kubeconfig = self.kubeconfig_file(name);
-        let access = Access { kubeconfig: Some(kubeconfig.clone()), context: None };
+        let access = Self::access(cli, name, &kubeconfig);
         if cli.clusters(children).await?.iter().any(|known| known == name) {
-            write_kubeconfig(&kubeconfig, &cli.kubeconfig(children, name).await?)?;
+            write_kubeconfig(&kubeconfig, &cli.kubeconfig(name).await?)?;
             recognise(name, &access.connect(&self.run.secrets).await?, &digest).await?;
             step.cache(true, format!("the cluster {name} is there and was made by the same configuration"));
         } else {
-            self.make(step, cli, request, &kubeconfig).await?;
+            // Until it is marked it goes with the run, so that nobody finds half of one.
+            self.make(step, cli, name, request, &kubeconfig).await?;
             mark(&access.connect(&self.run.secrets).await?, &digest).await?;
             // From now on it belongs to no run.
             self.run.journal.removed("cluster", name);
@@ -51,28 +50,6 @@ impl Kind {
             nodes: cli.nodes(children, name).await?,
             is_shared: true,
         })
-    }
-}
-
-impl Kind {
-    /// Makes the cluster. Until it is marked it goes with the run, so that nobody
-    /// finds half of one.
-    async fn make(
-        &self,
-        step: &Step,
-        cli: &Cli,
-        request: &ClusterRequest,
-        kubeconfig: &Path,
-    ) -> Result<(), Failure> {
-        let name = &request.name;
-        let removal = Removal::KindCluster { name: name.clone(), cli: cli.clone() };
-        self.run.announce("cluster", name, "made by kind", &removal)?;
-        let made = self.call_create(step, cli, name, request, kubeconfig).await;
-        if made.as_ref().is_err_and(|failure| failure.kind == FailureKind::Usage) {
-            // Somebody who knows nothing of the lock was faster, and it is theirs.
-            self.run.journal.removed("cluster", name);
-        }
-        made
     }
 }
 
