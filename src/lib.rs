@@ -17,6 +17,8 @@
 //! `run::event`, and [`migrate`] knows PostgreSQL and files alone. Below them all is
 //! [`fault`], by which tests of debug builds make fail what a run uses.
 
+#[cfg(test)]
+mod arbitrary;
 pub mod cli;
 pub mod commands;
 pub mod exit;

@@ -72,7 +72,7 @@ fn a_failed_run_on_a_cluster_is_attached_to_and_resumed() {
         "cluster",
         "is up:",
     ]);
-    let expected = "\"pear\"\n\"begun\"\n\"green\\nby the patch\\n\"\n[\"pear\", true]\n";
+    let expected = "\"pear\"\n\"begun\"\ngreen\nby the patch\n[\"pear\", true]\n";
     assert_eq!(output.stdout, expected, "{}", output.stderr);
     assert_eq!(sandbox.runs()[0]["state"], "up");
     sandbox.recipe(["down", &run]).success();

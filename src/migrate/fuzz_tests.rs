@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::script::{Message, Script};
 use super::{envsub, goose, statements};
+use crate::arbitrary::cases;
 
 /// Pieces that open, close and end things, in any order.
 fn sql() -> impl Strategy<Value = String> {
@@ -70,6 +71,8 @@ fn env(name: &str) -> Option<String> {
 }
 
 proptest! {
+    #![proptest_config(cases())]
+
     #[test]
     fn statements_are_cut_at_their_ends_and_nowhere_else(text in sql()) {
         let Ok(found) = statements::split(&text) else { return Ok(()) };

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::model::Model;
 use super::record::parse;
 use super::{sample, svg, timeline, trace};
+use crate::arbitrary::cases;
 
 /// A record of a run, as it lies on disk.
 fn written() -> Vec<u8> {
@@ -84,6 +85,8 @@ impl Change {
 }
 
 proptest! {
+    #![proptest_config(cases())]
+
     #[test]
     fn a_record_that_was_cut_is_its_beginning(at: prop::sample::Index) {
         let content = written();
@@ -113,5 +116,17 @@ proptest! {
     #[test]
     fn what_is_no_record_is_refused(content: Vec<u8>) {
         prop_assert!(parse(Path::new("x"), &content).is_err());
+    }
+}
+
+/// Times that no run takes: found by the second test above.
+#[test]
+fn a_record_of_an_age_is_shown() {
+    for ms in ["1e308", "1e20", "-1e308"] {
+        let text =
+            String::from_utf8(written()).unwrap().replacen("\"ms\":9", &format!("\"ms\":{ms},\"was\":9"), 1);
+        let events = parse(Path::new("x"), text.as_bytes()).unwrap();
+        assert!(events.iter().any(|event| event.ms.abs() > 1e19), "{text}");
+        assert!(!timeline(&Model::of(&events), 80).is_empty());
     }
 }

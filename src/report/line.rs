@@ -29,7 +29,7 @@ pub fn duration(ms: f64) -> String {
         ..59_950.0 => format!("{:.1} s", ms / 1000.0),
         _ if seconds < 3600 => format!("{} m {:02} s", seconds / 60, seconds % 60),
         _ => {
-            let minutes = (seconds + 30) / 60;
+            let minutes = seconds.saturating_add(30) / 60;
             format!("{} h {:02} m", minutes / 60, minutes % 60)
         }
     }

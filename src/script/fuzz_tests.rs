@@ -7,6 +7,7 @@ use rhai::{Dynamic, Engine, Map};
 
 use super::arguments::check;
 use super::primitive::Type;
+use crate::arbitrary::cases;
 use crate::run::duration;
 
 fn value() -> impl Strategy<Value = Dynamic> {
@@ -73,6 +74,8 @@ const TYPES: &[Type] = &[
 ];
 
 proptest! {
+    #![proptest_config(cases())]
+
     #[test]
     fn every_value_is_taken_or_refused_with_words(value in value()) {
         let engine = Engine::new_raw();

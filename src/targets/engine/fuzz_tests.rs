@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::archive::{Body, Entry, size_of, write};
 use super::ignore::Ignore;
+use crate::arbitrary::cases;
 
 /// Whether a pattern without brackets and escapes matches all of `path`: by
 /// trying every way.
@@ -92,6 +93,8 @@ fn nasty_links() {
 }
 
 proptest! {
+    #![proptest_config(cases())]
+
     #[test]
     fn what_is_left_out_is_what_docker_leaves_out(lines in prop::collection::vec(pattern(), 0..5), path in path()) {
         let ignore = Ignore::parse(&lines.join("\n")).unwrap();

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::arbitrary::cases;
 
 fn manifest() -> impl Strategy<Value = String> {
     let bits = prop::sample::select(vec![
@@ -61,6 +62,8 @@ fn manifest() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    #![proptest_config(cases())]
+
     #[test]
     fn manifests_are_rendered_or_refused(text in manifest()) {
         if let Err(failure) = render_text("x.yaml", &text, object(&json!({ "name": "a" }))) {
