@@ -108,20 +108,32 @@ fn within_a_day(test: impl Fn()) {
     }
 }
 
-/// The cluster that the runs of a test share.
+/// The cluster that the runs of a test share; one that a killed test has left
+/// goes first.
 struct Shared;
+
+impl Shared {
+    fn new() -> Self {
+        delete_cluster();
+        Self
+    }
+}
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let kind = std::env::var_os("RECIPE_KIND").unwrap_or("kind".into());
-        let _ = Command::new(kind).args(["delete", "cluster", "--quiet", "--name", "cache-test"]).status();
+        delete_cluster();
     }
+}
+
+fn delete_cluster() {
+    let kind = std::env::var_os("RECIPE_KIND").unwrap_or("kind".into());
+    let _ = Command::new(kind).args(["delete", "cluster", "--quiet", "--name", "cache-test"]).status();
 }
 
 #[test]
 #[ignore = "needs a container engine: make test-kind"]
 fn a_pod_starts_migrated_and_equal_to_one_that_does_not() {
-    let _shared = Shared;
+    let _shared = Shared::new();
     within_a_day(|| {
         let sandbox = sandbox();
         let first = Run::new(&sandbox, &[]);
@@ -174,7 +186,7 @@ fn a_pod_starts_migrated_and_equal_to_one_that_does_not() {
 #[test]
 #[ignore = "needs a container engine: make test-kind"]
 fn two_runs_at_once_share_what_is_kept() {
-    let _shared = Shared;
+    let _shared = Shared::new();
     within_a_day(|| {
         let sandbox = sandbox();
         let both = || {

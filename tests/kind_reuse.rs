@@ -182,6 +182,8 @@ fn only_what_differs_is_made_anew() {
 #[test]
 #[ignore = "needs a container engine: make test-kind"]
 fn a_place_that_is_gone_is_made_anew_with_all_that_was_in_it() {
+    // What a killed test has left.
+    delete_shared();
     let sandbox = Sandbox::with(SHOP).file("sql/001_item.sql", ITEM);
     let first = reuse(&sandbox, &["--set=reuse=true"]);
     let namespace = kubectl(&sandbox, &["get", "namespaces", "-l", "recipe/run", "-o", "name"]);
@@ -192,8 +194,12 @@ fn a_place_that_is_gone_is_made_anew_with_all_that_was_in_it() {
     again.output.says(&["`cluster shop` is made anew: its namespace", "is gone"]);
     sandbox.recipe(["down"]).success();
     sandbox.assert_nothing_left();
-    let deleted = Command::new(std::env::var_os("RECIPE_KIND").unwrap_or("kind".into()))
-        .args(["delete", "cluster", "--quiet", "--name", "shop"])
-        .status();
+    delete_shared();
+}
+
+/// Deletes the cluster that outlives its run.
+fn delete_shared() {
+    let kind = std::env::var_os("RECIPE_KIND").unwrap_or("kind".into());
+    let deleted = Command::new(kind).args(["delete", "cluster", "--quiet", "--name", "shop"]).status();
     assert!(deleted.unwrap().success());
 }

@@ -21,6 +21,7 @@ pub use self::cli::Cluster;
 use super::cleanup::Removal;
 use super::provider::{Made, Provider, build};
 use super::space::Access;
+use crate::run::event::Level;
 use crate::run::{Failure, Kind as FailureKind, Step};
 use crate::targets::engine::Engine;
 use crate::targets::{Belongings, ClusterRequest, Image, ImageRequest};
@@ -175,7 +176,12 @@ impl Provider for Kind {
     async fn spare_pull(&self, step: &Step, made: &Made, reference: &str) -> Result<(), Failure> {
         let (engine, _) = self.tools().await?;
         if engine.inspect(reference).await?.is_some() {
-            engine.load(&step.part(), &made.nodes, &[reference.to_owned()]).await?;
+            // A part of the step: the node has the image, and the server is new.
+            let part = step.part();
+            engine.load(&part, &made.nodes, &[reference.to_owned()]).await?;
+            if let Some(found) = part.cache_use() {
+                step.message(Level::Info, format!("{reference}: {}", found.why));
+            }
         }
         Ok(())
     }
