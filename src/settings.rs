@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::primitives::Parameter;
 use crate::run::{Failure, Kind};
+use crate::script::Limits;
 use crate::targets::caches::DATABASE_LIMIT;
 use crate::targets::{TARGETS, is_target};
 
@@ -22,6 +23,9 @@ struct ProjectFile {
     /// How much is kept of databases.
     #[serde(default)]
     cache: CacheTable,
+    /// How much a script may take.
+    #[serde(default)]
+    limits: LimitsTable,
     /// Read where modules are looked for.
     #[serde(rename = "path")]
     _path: Option<toml::Value>,
@@ -39,10 +43,21 @@ struct CacheTable {
     databases_mb: Option<u64>,
 }
 
+/// How much a script may take.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LimitsTable {
+    memory_mb: Option<u64>,
+    operations: Option<u64>,
+    messages_mb: Option<u64>,
+    branches: Option<usize>,
+}
+
 /// The JSON schema of `recipe.toml`.
 #[must_use]
 pub fn schema() -> Value {
     let text = |doc: &str| serde_json::json!({ "type": "string", "description": doc });
+    let number = |doc: &str| serde_json::json!({ "type": "integer", "minimum": 1, "description": doc });
     serde_json::json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "recipe.toml",
@@ -80,6 +95,16 @@ pub fn schema() -> Value {
                         "type": "integer", "minimum": 0,
                         "description": "megabytes of initialised and migrated databases; 2000 when left out",
                     },
+                },
+            },
+            "limits": {
+                "type": "object", "additionalProperties": false,
+                "description": "how much a script may take before it fails",
+                "properties": {
+                    "memory_mb": number("megabytes of memory that recipe itself takes; 2048 when left out"),
+                    "operations": number("operations between two steps; 1000000000 when left out"),
+                    "branches": number("branches and tasks that run at a time; 20000 when left out"),
+                    "messages_mb": number("megabytes of what it prints; 64 when left out"),
                 },
             },
             "override": {
@@ -120,6 +145,22 @@ pub fn registry(given: Option<&str>, workspace: &Path) -> Result<Option<String>,
 pub fn database_limit(workspace: &Path) -> Result<u64, Failure> {
     let megabytes = project_file(workspace)?.cache.databases_mb;
     Ok(megabytes.map_or(DATABASE_LIMIT, |megabytes| megabytes.saturating_mul(1_000_000)))
+}
+
+/// How much a script may take.
+///
+/// # Errors
+/// When `recipe.toml` is wrong.
+pub fn limits(workspace: &Path) -> Result<Limits, Failure> {
+    let given = project_file(workspace)?.limits;
+    let default = Limits::default();
+    let bytes = |megabytes: Option<u64>| megabytes.map(|megabytes| megabytes.saturating_mul(1 << 20));
+    Ok(Limits {
+        memory: bytes(given.memory_mb).unwrap_or(default.memory),
+        operations: given.operations.unwrap_or(default.operations),
+        branches: given.branches.unwrap_or(default.branches),
+        messages: bytes(given.messages_mb).unwrap_or(default.messages),
+    })
 }
 
 fn project_file(workspace: &Path) -> Result<ProjectFile, Failure> {

@@ -30,7 +30,7 @@ fn an_endless_loop() {
 
 #[test]
 fn functions_that_call_each_other_for_ever() {
-    stopped("fn f(n) { f(n + 1) }\nf(1);").says(&["too deeply (64 levels)", "recipe.rhai:2:"]);
+    stopped("fn f(n) { f(n + 1) }\nf(1);").says(&["too deeply (64 levels)", "recipe.rhai:3:"]);
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn a_stop_does_not_count() {
     let sandbox = Sandbox::with(
         "timeout(20, || sh(\"echo begun; while ! test -e go; do sleep 0.02; done\", #{ timeout: 20 }));",
     );
-    let mut live = sandbox.start(&["--rm", "--timeout", "20"]);
+    let mut live = sandbox.start(&["--rm", "--timeout", "20s"]);
     live.says("begun");
     live.signal(Signal::SIGSTOP);
     // Longer than all that would end it.

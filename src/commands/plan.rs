@@ -14,7 +14,7 @@ use crate::run::child::Children;
 use crate::run::event::{EventKind, SCHEMA};
 use crate::run::{Dispatcher, Failure, Kind, RunFolder, Secrets};
 use crate::script::unknown::End;
-use crate::script::{Environment, Host, Plan, Program, Trust, workspace_of};
+use crate::script::{Environment, Host, Limits, Plan, Program, Taken, Trust, workspace_of};
 use crate::targets::planned::Planned;
 use crate::{exit, settings};
 
@@ -61,6 +61,8 @@ pub(super) fn plan_run(args: &PlanArgs) -> Done {
         secrets,
         children: Children::default(),
         trust: Trust::Full,
+        limits: Limits::default(),
+        taken: Taken::default(),
         outputs: std::sync::Mutex::default(),
     });
     let runtime = super::runtime()?;

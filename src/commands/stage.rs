@@ -20,7 +20,8 @@ use crate::run::child::Children;
 use crate::run::event::EventKind;
 use crate::run::folder::{Facts, Identity, State};
 use crate::run::{Events, Failure, Journal, Kind, RunFolder, Secrets, scratch};
-use crate::script::{Environment, Host, Memory, Program, Takeover, Trust};
+use crate::script::{Environment, Host, Memory, Program, Taken, Takeover, Trust};
+use crate::settings;
 use crate::supervise::{ProcessId, Supervisor};
 use crate::targets::caches::Caches;
 use crate::targets::{self, Belongings};
@@ -182,6 +183,9 @@ impl Setting<'_> {
             secrets,
             children: children.clone(),
             trust: Trust::new(self.untrusted),
+            // What is wrong there was told before.
+            limits: settings::limits(self.workspace).unwrap_or_default(),
+            taken: Taken::default(),
             outputs: std::sync::Mutex::default(),
         });
         let (runtime, events) = (self.runtime.clone(), events.clone());

@@ -10,7 +10,7 @@ use crate::exit;
 use crate::run::child::Children;
 use crate::run::event::{CancelReason, EventKind, Level};
 use crate::run::signal::Signals;
-use crate::run::{Events, Failure, Kind};
+use crate::run::{Events, Failure, Kind, clock};
 
 /// How long a cancelled script has to end: more than the grace of its commands.
 const ASKED: Duration = Duration::from_secs(30);
@@ -70,7 +70,13 @@ impl Stop {
         work: impl Future<Output = T>,
     ) -> Option<T> {
         let mut work = pin!(work);
-        let mut in_time = pin!(at(deadline));
+        // Without the time in which recipe itself is stopped.
+        let mut in_time = pin!(async {
+            match deadline {
+                Some(deadline) => clock::sleep(deadline.saturating_duration_since(Instant::now())).await,
+                None => std::future::pending().await,
+            }
+        });
         let mut lost = pin!(at(None));
         loop {
             tokio::select! {

@@ -6,7 +6,7 @@ use rhai::{Array, Dynamic, EvalAltResult, FnPtr, Map, NativeCallContext};
 
 use crate::run::duration::show;
 use crate::run::event::{Level, StepKind};
-use crate::run::{Failure, Kind};
+use crate::run::{Failure, Kind, clock};
 use crate::script::call::{is_cancelled, one_line};
 use crate::script::parallel::{Work, run_group};
 use crate::script::task::Task;
@@ -221,7 +221,7 @@ fn timeout(context: &NativeCallContext, call: Call, args: &Arguments) -> Outcome
         let inner = outer.with_child_token();
         let token = inner.token().clone();
         let timer = outer.host().runtime.spawn(async move {
-            tokio::time::sleep(limit).await;
+            clock::sleep(limit).await;
             token.cancel();
         });
         let result = inner.call_closure(context, &closure, ());

@@ -11,7 +11,7 @@ use crate::fault::{self, Seam};
 use crate::run::child::{Command, Finished, describe, exit_code};
 use crate::run::duration::show;
 use crate::run::event::Level;
-use crate::run::{Failure, Kind, Secrets, not_executed};
+use crate::run::{Failure, Kind, Secrets, clock, not_executed};
 use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Reach, Run, Type};
 
 pub(super) const TABLE: &[Primitive] = &[
@@ -161,7 +161,7 @@ async fn sh(call: Call, args: Arguments) -> Done {
     let finished = match args.duration("timeout") {
         None => running.await,
         Some(limit) => {
-            let Ok(finished) = tokio::time::timeout(limit, running).await else {
+            let Ok(finished) = clock::timeout(limit, running).await else {
                 // Stopped for good before a `retry` runs it again.
                 environment.children.settle().await;
                 let what = format!("the command did not end within {} and was stopped", show(limit));
@@ -249,6 +249,6 @@ fn random_password(call: &Call, args: &Arguments) -> Done {
 }
 
 fn log(call: &Call, args: &Arguments) -> Done {
-    call.step.message(Level::Info, args.text("message"));
+    call.say(args.text("message"));
     DONE
 }

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use futures::future::try_join_all;
 use rhai::{Array, Dynamic, EvalAltResult, NativeCallContext};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::services::{WORKLOAD, workload};
 use super::{DONE, Done};
 use crate::run::duration::show;
-use crate::run::{Failure, Kind};
+use crate::run::{Failure, Kind, clock};
 use crate::script::call::one_line;
 use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Reach, Run, Type};
 
@@ -98,7 +99,7 @@ async fn wait_http(call: Call, args: Arguments) -> Done {
             tokio::time::sleep(pause.next()).await;
         }
     };
-    tokio::time::timeout(timeout, answered).await.map_err(|_| {
+    clock::timeout(timeout, answered).await.map_err(|_| {
         let what = format!("GET {url} did not answer {status} within {}", show(timeout));
         Failure::new(Kind::Timeout, what).cause(std::io::Error::other(last.clone()))
     })?;
@@ -113,8 +114,9 @@ fn wait_for(
     let (what, timeout) = (args.text("what"), args.duration("timeout").unwrap_or_default());
     let Some(condition) = args.closure("condition") else { return Ok(Dynamic::UNIT) };
     let mut pauses = Pauses::new(args.duration("interval").unwrap_or_default());
-    let began = Instant::now();
     call.repeating().run_as_step(|call| {
+        let began = Instant::now();
+        let over = AbortOnDropHandle::new(call.host().runtime.spawn(clock::sleep(timeout)));
         call.step.waiting(what.as_str());
         let mut last = None;
         loop {
@@ -130,7 +132,7 @@ fn wait_for(
                 Err(error) if call.token().is_cancelled() => return Err(error),
                 Err(error) => last = Some(one_line(&error)),
             }
-            if began.elapsed() >= timeout {
+            if over.is_finished() {
                 let message = format!("waited {} for {what} in vain", show(timeout));
                 let mut failure = Failure::new(Kind::Timeout, message);
                 if let Some(last) = last {
@@ -138,7 +140,9 @@ fn wait_for(
                 }
                 return Err(call.raise(failure));
             }
-            call.pause(pauses.next().min(timeout.saturating_sub(began.elapsed())))?;
+            // Past the time while recipe was stopped, which does not count.
+            let left = timeout.saturating_sub(began.elapsed()).max(Duration::from_millis(1));
+            call.pause(pauses.next().min(left))?;
         }
     })
 }

@@ -36,6 +36,8 @@ pub enum Kind {
     TargetUnusable,
     /// Reading or writing failed.
     Io,
+    /// A script took more than it may.
+    Limit,
     /// A recipe that is not trusted asked for more than its environment.
     Untrusted,
     /// A branch wrote to a captured variable and the like: rules of the script.
@@ -62,6 +64,7 @@ impl Kind {
             Self::Unsupported => "unsupported",
             Self::TargetUnusable => "target",
             Self::Io => "io",
+            Self::Limit => "limit",
             Self::Untrusted => "untrusted",
             Self::Script => "script",
             Self::Bug => "bug",

@@ -71,6 +71,14 @@ fn in_use(meminfo: &str) -> Option<u64> {
     Some(kilobytes("MemTotal")?.saturating_sub(kilobytes("MemAvailable")?) * 1024)
 }
 
+/// Bytes of memory that this process takes; none where the system does not tell.
+#[must_use]
+pub fn own_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages = text.split_whitespace().nth(1)?.parse::<u64>().ok()?;
+    Some(pages * nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok()??.unsigned_abs())
+}
+
 fn disk_in_use(data: &Path) -> u64 {
     #[cfg_attr(target_os = "linux", expect(clippy::useless_conversion, reason = "u32 on macOS"))]
     let used = statvfs(data)

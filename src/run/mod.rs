@@ -3,6 +3,7 @@
 //! Knows neither Rhai, Kubernetes nor terminals.
 
 pub mod child;
+pub mod clock;
 pub mod dispatcher;
 pub mod duration;
 pub mod event;

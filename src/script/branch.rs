@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rhai::{Dynamic, EvalAltResult, Position};
 use tokio_util::sync::CancellationToken;
 
+use super::environment::Environment;
 use super::host::Host;
+use super::limits;
 use super::task::Task;
 use crate::run::StepId;
 
@@ -35,7 +37,7 @@ pub struct Branch {
 
 thread_local! {
     static CURRENT: RefCell<Option<Branch>> = const { RefCell::new(None) };
-    static OPERATIONS: Cell<u8> = const { Cell::new(0) };
+    static OPERATIONS: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Restores the thread's previous branch when dropped.
@@ -115,17 +117,25 @@ impl Branch {
     }
 }
 
+/// So many operations are done between two looks.
+const EVERY: u64 = 64;
+
 /// Called by the interpreter before every operation; ends the script once its
-/// branch is cancelled.
+/// branch is cancelled, or takes too much.
 pub(super) fn on_progress(_operations: u64) -> Option<Dynamic> {
     // Counted here because the interpreter's own count starts anew in each
     // closure call, and sparsely because asking the token takes a lock.
-    let due = OPERATIONS.with(|count| {
-        count.set(count.get().wrapping_add(1));
-        count.get() == 0
-    });
-    let cancelled = due
-        && CURRENT
-            .with(|current| current.borrow().as_ref().is_some_and(|branch| branch.token.is_cancelled()));
-    cancelled.then(|| Dynamic::from("cancelled"))
+    let count = OPERATIONS.get() + 1;
+    OPERATIONS.set(count % EVERY);
+    if count < EVERY {
+        return None;
+    }
+    CURRENT.with_borrow(|current| {
+        let branch = current.as_ref()?;
+        if branch.token.is_cancelled() {
+            return Some(Dynamic::from("cancelled"));
+        }
+        let Environment { limits, taken, .. } = &*branch.host.environment;
+        limits::exceeded(limits, taken, EVERY).map(Dynamic::from)
+    })
 }

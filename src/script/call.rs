@@ -16,11 +16,12 @@ use super::arguments::Arguments;
 use super::branch::Branch;
 use super::failure::{failure_of, raise};
 use super::host::Host;
+use super::limits;
 use super::memory::Remembered;
 use super::primitive::{Family, Primitive, Run};
 use super::unknown::Unknown;
 use crate::fault::{self, Seam};
-use crate::run::event::{CacheUse, EventKind, SourcePosition, StepKind};
+use crate::run::event::{CacheUse, EventKind, Level, SourcePosition, StepKind};
 use crate::run::{Failure, Kind, Outcome, Step, StepId};
 
 /// The context of a running primitive. Cheap to clone.
@@ -163,6 +164,11 @@ impl Call {
         let branch = self.step.id().map_or_else(|| self.branch.clone(), |step| self.branch.within(step));
         let _entered = branch.enter();
         closure.call_raw(context, None, values).map(Dynamic::flatten)
+    }
+
+    /// Tells the person watching what the script says.
+    pub(crate) fn say(&self, text: String) {
+        self.step.message(Level::Info, limits::message(text, &self.host().environment.taken));
     }
 
     /// Waits on this thread, until the time is over or the branch is cancelled.
@@ -320,6 +326,7 @@ impl Started<'_> {
 
     /// The same, for a step that is a branch of its own.
     pub(super) fn emit_in(self, parent: &Branch, path: Arc<str>, position: Option<SourcePosition>) -> StepId {
+        limits::begin_step();
         let step = parent.host.next_step();
         parent.host.events.emit(EventKind::StepStarted {
             step,
@@ -352,7 +359,7 @@ pub(super) fn finish_step<T>(
 
 /// Whether an error means "stopped because of something else".
 pub(crate) fn is_cancelled(error: &EvalAltResult) -> bool {
-    matches!(error.unwrap_inner(), EvalAltResult::ErrorTerminated(..))
+    matches!(error.unwrap_inner(), EvalAltResult::ErrorTerminated(why, _) if !why.is::<Failure>())
 }
 
 /// An error in one line, for lists.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rhai::Dynamic;
 
+use super::limits::{Limits, Taken};
 use super::trust::Trust;
 use crate::run::child::Children;
 use crate::run::{RunFolder, Secrets};
@@ -27,6 +28,10 @@ pub struct Environment {
     pub children: Children,
     /// How far the recipe is trusted.
     pub trust: Trust,
+    /// How much it may take.
+    pub limits: Limits,
+    /// How much it has taken.
+    pub taken: Taken,
     /// What `output` has set, secrets in full.
     pub outputs: Mutex<BTreeMap<String, Dynamic>>,
 }

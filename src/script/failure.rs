@@ -12,7 +12,10 @@ pub(super) fn raise(failure: Failure, at: Position) -> Box<EvalAltResult> {
 /// The failure inside a script error, if it is one.
 pub(crate) fn failure_of(error: &EvalAltResult) -> Option<Failure> {
     match error.unwrap_inner() {
-        EvalAltResult::ErrorRuntime(value, _) => value.clone().try_cast::<Failure>(),
+        // The latter is what the interpreter makes of a limit that is passed.
+        EvalAltResult::ErrorRuntime(value, _) | EvalAltResult::ErrorTerminated(value, _) => {
+            value.clone().try_cast::<Failure>()
+        }
         _ => None,
     }
 }

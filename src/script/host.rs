@@ -27,7 +27,7 @@ use super::reuse::{Reusing, Takeover};
 use super::snapshot::snapshot;
 use super::sources::Sources;
 use super::unknown::Plan;
-use super::{failure, register, task, unknown};
+use super::{failure, limits, register, task, unknown};
 use crate::run::event::{EventKind, Level, StepKind};
 use crate::run::{Events, Failure, StepId};
 
@@ -114,6 +114,7 @@ pub(super) fn engine(table: Table, sources: &Sources) -> Engine {
         .on_progress(on_progress)
         .on_print(|text| say(text.to_owned()))
         .on_debug(|text, source, at| say(format!("{}:{at}: {text}", source.unwrap_or_default())));
+    limits::limit(&mut engine);
     failure::register(&mut engine);
     task::register(&mut engine);
     unknown::register(&mut engine);
@@ -127,6 +128,7 @@ pub(super) fn engine(table: Table, sources: &Sources) -> Engine {
 
 fn say(text: String) {
     if let Some(branch) = Branch::current() {
+        let text = limits::message(text, &branch.host.environment.taken);
         branch.host.events.emit(EventKind::Message { level: Level::Info, branch: branch.path, text });
     }
 }

@@ -11,17 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::branch::Branch;
 use super::call::{Call, Started, bug, finish_step, is_cancelled};
-use super::host::STACK;
+use super::host::{Host, STACK};
 use super::snapshot::snapshot;
 use super::unknown::Unknown;
 use crate::run::event::{EventKind, StepKind};
 use crate::run::{Failure, Kind, Outcome, StepId};
 
-/// Running branches of the whole process. Above it a group fails rather than
-/// waits, since waiting for threads held by one's own parents never ends. The
-/// number keeps clear of the kernel's default of 32,768 threads.
-const MOST_BRANCHES: usize = 20_000;
-
+/// Running branches of the whole process. Above the limit a group fails rather
+/// than waits, since waiting for threads held by one's own parents never ends.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
 /// One branch to run.
@@ -110,7 +107,7 @@ impl<'a> Group<'a> {
                     break;
                 }
                 let stack = thread::Builder::new().stack_size(STACK);
-                let started = Place::take().and_then(|place| {
+                let started = Place::take(&self.parent.host).and_then(|place| {
                     stack
                         .spawn_scoped(scope, || self.drain(place))
                         .map(drop)
@@ -217,14 +214,15 @@ pub(super) fn run_branch(
     branch.finish_tasks(result)
 }
 
-/// A place among [`MOST_BRANCHES`], given back when dropped.
+/// A place among the branches that may run, given back when dropped.
 pub(super) struct Place(());
 
 impl Place {
-    pub(super) fn take() -> Result<Self, String> {
-        if RUNNING.fetch_add(1, Ordering::Relaxed) >= MOST_BRANCHES {
+    pub(super) fn take(host: &Host) -> Result<Self, String> {
+        let most = host.environment.limits.branches;
+        if RUNNING.fetch_add(1, Ordering::Relaxed) >= most {
             RUNNING.fetch_sub(1, Ordering::Relaxed);
-            return Err(format!("{MOST_BRANCHES} are running already"));
+            return Err(format!("{most} are running already"));
         }
         Ok(Self(()))
     }

@@ -57,7 +57,7 @@ impl Task {
         closure: &FnPtr,
     ) -> Result<Self, Box<EvalAltResult>> {
         // Before anything is told, so that a refused task was never begun.
-        let place = Place::take().map_err(|why| refused(call, &why))?;
+        let place = Place::take(call.host()).map_err(|why| refused(call, &why))?;
         let parent = &call.branch;
         let path = parent.path_of(&name);
         let started =

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::{Endpoint, Session};
 use crate::fault::{self, Seam};
 use crate::run::duration::show;
-use crate::run::{Failure, Kind};
+use crate::run::{Failure, Kind, clock};
 
 /// What was last said when nobody has answered.
 const SILENCE: &str = "it has not answered anything yet";
@@ -50,7 +50,7 @@ where
             tokio::time::sleep(gap(began.elapsed())).await;
         }
     };
-    tokio::time::timeout(timeout, answered).await.map_err(|_| {
+    clock::timeout(timeout, answered).await.map_err(|_| {
         Failure::new(Kind::Timeout, format!("`{name}` was not ready within {}: {what}", show(timeout)))
             .cause(std::io::Error::other(last))
     })

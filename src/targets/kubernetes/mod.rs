@@ -116,7 +116,7 @@ impl Target for Kubernetes {
             let made = self.provider.create(step, &request).await?;
             self.settle(step, name, format!("cluster {}", request.name), made).await
         };
-        tokio::time::timeout(request.timeout, work).await.unwrap_or_else(|_| {
+        crate::run::clock::timeout(request.timeout, work).await.unwrap_or_else(|_| {
             let limit = crate::run::duration::show(request.timeout);
             Err(Failure::new(Kind::Timeout, format!("the cluster was not there within {limit}"))
                 .hint("the option `timeout` gives it more time"))

@@ -98,7 +98,7 @@ async fn wait<W: Workload>(
     let mut watch = Watch::<W>::new(space, name);
     let mut waiting = Waiting { step, what: String::new() };
     waiting.for_what("the cluster's API to answer");
-    let end = tokio::time::timeout(timeout, end(&mut watch, &mut waiting)).await;
+    let end = crate::run::clock::timeout(timeout, end(&mut watch, &mut waiting)).await;
     let mut failure = match end {
         Ok(Ok(End::Ready(times))) => {
             for pod in &times {
