@@ -21,34 +21,32 @@ fn kind() -> Command {
     Command::new(std::env::var_os("RECIPE_KIND").unwrap_or("kind".into()))
 }
 
+fn remove_cluster() {
+    let _ = kind().args(["delete", "cluster", "--quiet", "--name", CLUSTER]).status();
+}
+
+fn kubectl(args: &[&str]) -> String {
+    let kubeconfig = tempfile::NamedTempFile::new().unwrap();
+    let told = kind().args(["get", "kubeconfig", "--name", CLUSTER]).output().unwrap();
+    std::fs::write(kubeconfig.path(), told.stdout).unwrap();
+    let output =
+        Command::new("kubectl").arg("--kubeconfig").arg(kubeconfig.path()).args(args).output().unwrap();
+    assert!(output.status.success(), "kubectl {args:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Whether the API has a namespace that is not on its way out.
+fn has(namespace: &str) -> bool {
+    let all = kubectl(&["get", "namespaces", "-o", "custom-columns=:.metadata.name,:.status.phase"]);
+    all.lines().any(|line| line.starts_with(namespace) && line.contains("Active"))
+}
+
 /// The cluster that the runs of a test share.
 struct Shared;
 
-impl Shared {
-    fn remove(&self) {
-        let _ = kind().args(["delete", "cluster", "--quiet", "--name", CLUSTER]).status();
-    }
-
-    fn kubectl(&self, args: &[&str]) -> String {
-        let kubeconfig = tempfile::NamedTempFile::new().unwrap();
-        let told = kind().args(["get", "kubeconfig", "--name", CLUSTER]).output().unwrap();
-        std::fs::write(kubeconfig.path(), told.stdout).unwrap();
-        let output =
-            Command::new("kubectl").arg("--kubeconfig").arg(kubeconfig.path()).args(args).output().unwrap();
-        assert!(output.status.success(), "kubectl {args:?}: {output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// Whether the API has a namespace that is not on its way out.
-    fn has(&self, namespace: &str) -> bool {
-        let all = self.kubectl(&["get", "namespaces", "-o", "custom-columns=:.metadata.name,:.status.phase"]);
-        all.lines().any(|line| line.starts_with(namespace) && line.contains("Active"))
-    }
-}
-
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.remove();
+        remove_cluster();
     }
 }
 
@@ -71,33 +69,33 @@ fn end_supervisor(sandbox: &Sandbox) {
 #[test]
 #[ignore = "needs a container engine: make test-kind"]
 fn what_a_run_has_in_a_cluster_goes_and_nothing_else() {
-    let shared = Shared;
-    shared.remove();
+    let _shared = Shared;
+    remove_cluster();
     let sandbox = Sandbox::with(RECIPE);
 
     // The kubeconfig is gone: it goes with the supervisor.
     let (run, namespace) = up(&sandbox);
-    assert!(shared.has(&namespace));
+    assert!(has(&namespace));
     end_supervisor(&sandbox);
     sandbox.recipe(["gc"]).success().says(&[&run, "cleared"]);
-    assert!(!shared.has(&namespace));
+    assert!(!has(&namespace));
 
     // The label is gone: it may be anybody's.
     let (run, namespace) = up(&sandbox);
-    shared.kubectl(&["label", "namespace", &namespace, "recipe/run-"]);
+    kubectl(&["label", "namespace", &namespace, "recipe/run-"]);
     sandbox.recipe(["down", &run]).success();
-    assert!(shared.has(&namespace));
+    assert!(has(&namespace));
 
     // The cluster is gone, and with it all that was in it.
     let (run, _) = up(&sandbox);
-    shared.remove();
+    remove_cluster();
     sandbox.recipe(["down", &run]).success();
     assert_eq!(sandbox.runs()[0]["state"], "down");
 
     // Both are.
     let (run, _) = up(&sandbox);
     end_supervisor(&sandbox);
-    shared.remove();
+    remove_cluster();
     sandbox.recipe(["gc"]).success().says(&[&run, "cleared"]);
     sandbox.assert_nothing_left();
 }
