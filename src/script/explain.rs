@@ -139,7 +139,7 @@ pub(super) fn message(error: &EvalAltResult) -> String {
         E::ErrorDataTooLarge(what, _) if what.contains("string") => {
             "this text would be longer than 64 MB".to_owned()
         }
-        E::ErrorDataTooLarge(..) => "this would have more than 100000 items".to_owned(),
+        E::ErrorDataTooLarge(..) => "this would have more than 10000000 items".to_owned(),
         E::ErrorDotExpr(why, _) => match unknown_property(why) {
             Some((name, "()")) => format!("`{name}` is read of nothing, `()`"),
             Some((name, ty)) => format!("a {ty} has no property `{name}`"),

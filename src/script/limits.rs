@@ -12,7 +12,7 @@ use crate::run::{Failure, Kind, machine};
 /// Bytes of a text, and of all texts in an array or map.
 const TEXT: usize = 64 << 20;
 /// Items of an array or map, and of all in it.
-const ITEMS: usize = 100_000;
+const ITEMS: usize = 10_000_000;
 /// What a message costs beside its bytes.
 const MESSAGE: u64 = 100;
 /// Bytes of one message; the rest is left out.

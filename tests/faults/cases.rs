@@ -1,5 +1,15 @@
-//! Primitives of the target `local`, and what is made to happen to what they
-//! use. PostgreSQL and Redis are real.
+//! Primitives, and what is made to happen to what they use. PostgreSQL, Redis,
+//! the container engine and the cluster are real.
+
+/// Where primitives run.
+pub struct Ground {
+    pub target: &'static str,
+    /// How recipes make their cluster.
+    pub cluster: &'static str,
+    pub uses: &'static [Use],
+}
+
+pub const LOCAL: Ground = Ground { target: "local", cluster: "create_cluster(\"c\")", uses: USES };
 
 /// A primitive and what it uses.
 pub struct Use {
@@ -17,14 +27,14 @@ pub struct Use {
     pub blocks: bool,
 }
 
-const USE: Use =
+pub const USE: Use =
     Use { primitive: "", seam: "", nth: "1", what: "", before: "", call: "", mends: false, blocks: false };
 
 const POSTGRES: &str = "let pg = deploy_postgres(c);";
 const MIGRATED: &str = "let pg = deploy_postgres(c); migrate(pg, \"sql\"); if false { reset(pg); }";
 const REDIS: &str = "let redis = deploy_redis(c);";
 
-pub const USES: &[Use] = &[
+const USES: &[Use] = &[
     Use { primitive: "build_image", seam: "spawn", what: "the build", call: BUILD, ..USE },
     Use {
         primitive: "deploy_postgres",
@@ -136,7 +146,16 @@ pub const USES: &[Use] = &[
         call: "reset(pg)",
         ..USE
     },
+    Use {
+        primitive: "retry",
+        seam: "clock",
+        what: "the pause",
+        call: "retry(#{ delay: \"10ms\" }, || sh(\"test -e tried || ! touch tried\"))",
+        mends: true,
+        ..USE
+    },
     Use { primitive: "sh", seam: "spawn", what: "the command", call: "sh(\"true\")", ..USE },
+    Use { primitive: "sleep", seam: "clock", what: "the time", call: "sleep(\"10ms\")", mends: true, ..USE },
     Use {
         primitive: "sql",
         seam: "sql",
@@ -152,6 +171,14 @@ pub const USES: &[Use] = &[
         what: "a statement",
         before: POSTGRES,
         call: "sql(pg, \"SELECT 1\")",
+        ..USE
+    },
+    Use {
+        primitive: "wait_for",
+        seam: "clock",
+        what: "the pause",
+        call: "wait_for(\"the file\", || sh(\"test -e tried || ! touch tried\", #{ check: false }).code == 0)",
+        mends: true,
         ..USE
     },
     Use {

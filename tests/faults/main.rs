@@ -6,4 +6,5 @@ mod deadlines;
 mod drive;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod kind;
 mod table;

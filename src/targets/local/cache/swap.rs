@@ -5,6 +5,8 @@
 //! server ready, no transaction that writes has begun anywhere in the server
 //! until then, and since then nobody can connect to the database.
 
+use std::time::{Duration, Instant};
+
 use tokio_postgres::{Error, SimpleQueryMessage};
 
 use crate::fault;
@@ -46,6 +48,12 @@ impl Session {
     }
 }
 
+/// How long PostgreSQL may take to notice that somebody has left, of which it
+/// tells nobody.
+const LEAVING: Duration = Duration::from_millis(150);
+/// Between two looks at who is connected.
+const PAUSE: Duration = Duration::from_millis(2);
+
 /// What became of a template.
 pub(super) enum Swapped {
     /// It is the database now, since the transaction of this id.
@@ -65,9 +73,13 @@ pub(super) async fn swap(
     next: u64,
 ) -> Result<Swapped, Error> {
     // A rename would wait 5 s for them to go.
-    let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = ";
-    if session.value(&format!("{others}{}", literal(database))).await? != "0" {
-        return Ok(Swapped::Refused("somebody is connected to the database"));
+    let others = format!("SELECT count(*) FROM pg_stat_activity WHERE datname = {}", literal(database));
+    let began = Instant::now();
+    while session.value(&others).await? != "0" {
+        if began.elapsed() > LEAVING {
+            return Ok(Swapped::Refused("somebody is connected to the database"));
+        }
+        tokio::time::sleep(PAUSE).await;
     }
     let (database, template, aside) = (quoted(database), quoted(template), quoted(aside));
     session.run("BEGIN").await?;
