@@ -6,5 +6,4 @@ mod deadlines;
 mod drive;
 #[path = "../harness/mod.rs"]
 mod harness;
-mod kind;
 mod table;

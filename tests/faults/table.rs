@@ -7,16 +7,9 @@ use std::sync::Mutex;
 
 use crate::cases::{Ground, LOCAL, Use};
 use crate::drive::{FAULTS, Fault, Outcome, run};
-use crate::kind::KIND;
 
 /// Runs at a time: they mostly wait.
 const AT_A_TIME: usize = 4;
-
-const ON_KIND: &str = "# Faults on a cluster, and what becomes of a run\n\n\
-    As [on `local`](faults.md), on the target `kind`: each line is a run in a real cluster that stays, with one \
-    use of the container engine, of the cluster's API, of what runs in it, or of a program made to fail. \
-    Afterwards the run's namespace is gone, too.\n\n\
-    <!-- Written by `UPDATE_GOLDEN=1 make test-kind`. -->\n";
 
 const ON_LOCAL: &str = "# Faults, and what becomes of a run\n\n\
     Each line is a run on the target `local` with a real PostgreSQL and a real Redis, in which one use of something \
@@ -29,13 +22,6 @@ const ON_LOCAL: &str = "# Faults, and what becomes of a run\n\n\
 #[test]
 fn every_fault_of_every_primitive_has_the_outcome_in_the_docs() {
     table(&LOCAL, ON_LOCAL, "docs/faults.md");
-}
-
-#[test]
-#[ignore = "needs a container engine: make test-kind"]
-fn every_fault_on_a_cluster_has_the_outcome_in_the_docs() {
-    let _cluster = crate::kind::Cluster;
-    table(&KIND, ON_KIND, "docs/faults-on-kind.md");
 }
 
 fn table(ground: &Ground, head: &str, file: &str) {
