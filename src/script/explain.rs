@@ -8,7 +8,7 @@ use super::host::Host;
 use super::malformed::parse_error;
 use super::primitive::Primitive;
 use super::sources::{Sources, key};
-use super::{suggest, syntax};
+use super::{limits, suggest, syntax};
 
 /// Said where a module is missing.
 pub(super) const RELATIVE: &str = "imports are relative to the file that imports";
@@ -137,9 +137,9 @@ pub(super) fn message(error: &EvalAltResult) -> String {
         E::ErrorDataRace(..) => "a variable is used inside a method call on itself".to_owned(),
         E::ErrorTerminated(..) => "cancelled".to_owned(),
         E::ErrorDataTooLarge(what, _) if what.contains("string") => {
-            "this text would be longer than 64 MB".to_owned()
+            format!("this text would be longer than {}", limits::megabytes(limits::TEXT as u64))
         }
-        E::ErrorDataTooLarge(..) => "this would have more than 10000000 items".to_owned(),
+        E::ErrorDataTooLarge(..) => format!("this would have more than {} items", limits::ITEMS),
         E::ErrorDotExpr(why, _) => match unknown_property(why) {
             Some((name, "()")) => format!("`{name}` is read of nothing, `()`"),
             Some((name, ty)) => format!("a {ty} has no property `{name}`"),

@@ -10,9 +10,9 @@ use rhai::Engine;
 use crate::run::{Failure, Kind, machine};
 
 /// Bytes of a text, and of all texts in an array or map.
-const TEXT: usize = 64 << 20;
+pub(super) const TEXT: usize = 64 << 20;
 /// Items of an array or map, and of all in it.
-const ITEMS: usize = 10_000_000;
+pub(super) const ITEMS: usize = 10_000_000;
 /// What a message costs beside its bytes.
 const MESSAGE: u64 = 100;
 /// Bytes of one message; the rest is left out.
@@ -106,6 +106,6 @@ pub(super) fn exceeded(limits: &Limits, taken: &Taken, operations: u64) -> Optio
     None
 }
 
-fn megabytes(bytes: u64) -> String {
+pub(super) fn megabytes(bytes: u64) -> String {
     format!("{} MB", bytes >> 20)
 }

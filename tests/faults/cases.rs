@@ -1,15 +1,5 @@
-//! Primitives, and what is made to happen to what they use. PostgreSQL, Redis,
-//! the container engine and the cluster are real.
-
-/// Where primitives run.
-pub struct Ground {
-    pub target: &'static str,
-    /// How recipes make their cluster.
-    pub cluster: &'static str,
-    pub uses: &'static [Use],
-}
-
-pub const LOCAL: Ground = Ground { target: "local", cluster: "create_cluster(\"c\")", uses: USES };
+//! Primitives of the target `local`, and what is made to happen to what they
+//! use. PostgreSQL and Redis are real.
 
 /// A primitive and what it uses.
 pub struct Use {
@@ -27,14 +17,14 @@ pub struct Use {
     pub blocks: bool,
 }
 
-pub const USE: Use =
+const USE: Use =
     Use { primitive: "", seam: "", nth: "1", what: "", before: "", call: "", mends: false, blocks: false };
 
 const POSTGRES: &str = "let pg = deploy_postgres(c);";
 const MIGRATED: &str = "let pg = deploy_postgres(c); migrate(pg, \"sql\"); if false { reset(pg); }";
 const REDIS: &str = "let redis = deploy_redis(c);";
 
-const USES: &[Use] = &[
+pub const USES: &[Use] = &[
     Use { primitive: "build_image", seam: "spawn", what: "the build", call: BUILD, ..USE },
     Use {
         primitive: "deploy_postgres",

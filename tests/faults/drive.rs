@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::cases::{Ground, Use};
+use crate::cases::Use;
 use crate::harness::{Output, Sandbox};
 
 /// What happens to a use.
@@ -48,15 +48,14 @@ pub struct Outcome {
 
 /// Runs `of` into `fault`. Fails unless all that is not told in the outcome is
 /// as it must be.
-pub fn run(ground: &Ground, of: &Use, fault: Fault) -> Outcome {
+pub fn run(of: &Use, fault: Fault) -> Outcome {
     let variable = format!("{}/{}:{}:{}", of.primitive, of.seam, fault.name(), of.nth);
     let ends = fault == Fault::Slow || (fault == Fault::Fail && of.mends);
-    let sandbox = Sandbox::with(&recipe(ground, of, ends))
+    let sandbox = Sandbox::with(&recipe(of, ends))
         .file("program", "#!/bin/sh\n")
         .file("sql/001_fruit.sql", "CREATE TABLE fruit (name text);");
     let child = sandbox
         .command(["run", "--rm", "--no-cache", "--timeout", "2m", "--output", "json", "recipe.rhai"])
-        .args(["--target", ground.target])
         .env("RECIPE_FAULT", &variable)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -106,11 +105,10 @@ pub fn run(ground: &Ground, of: &Use, fault: Fault) -> Outcome {
 
 /// The branch beside it has begun, and waits for an hour where it is not waited
 /// for.
-fn recipe(ground: &Ground, of: &Use, ends: bool) -> String {
+fn recipe(of: &Use, ends: bool) -> String {
     let wait = if ends { "()" } else { "sleep(\"1h\")" };
-    let cluster = if of.call == ground.cluster { "()" } else { ground.cluster };
     format!(
-        "let c = {cluster};\n{}\nparallel(#{{\n    \
+        "let c = create_cluster(\"c\");\n{}\nparallel(#{{\n    \
          beside: || step(\"beside\", || {{ test_barrier(\"both\", 2); {wait} }}),\n    hit: || {{\n        \
          test_barrier(\"both\", 2);\n        try {{ {}; }} catch (e) {{\n            \
          output(#{{ kind: e.kind, message: e.message, hint: e.hint }});\n            throw e;\n        }}\n    }},\n}});\n",
