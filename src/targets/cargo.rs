@@ -5,8 +5,8 @@
 //! those of all packages in the workspace. What it does not list there are
 //! manifests, its configuration, the choice of a toolchain, the compiler and
 //! the environment; all of these are added. A build is left out only if all are
-//! as they were when this very command last succeeded, files by their contents,
-//! and if nobody has touched the program since. A package with a build script
+//! as they were when this very command last succeeded, files by their contents
+//! ([`digest`]), and if nobody has touched the program since. A package with a build script
 //! may depend on anything, so then cargo is always asked. So it is when the
 //! command is more than one plain `cargo build`.
 
@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ImageRequest;
 use super::caches::{self, at, identity};
+use super::digest::{self, Marked};
 use crate::run::find_program;
 
 /// What a build was made from.
@@ -29,8 +30,8 @@ struct Built {
     command: String,
     environment: String,
     compiler: String,
-    /// Digests of files by their paths; none where there was no such file.
-    files: BTreeMap<PathBuf, Option<String>>,
+    /// None where there was no such file.
+    files: BTreeMap<PathBuf, Option<Marked>>,
     program: String,
 }
 
@@ -88,11 +89,12 @@ pub(super) fn up_to_date(request: &ImageRequest, program: &Path) -> Option<Resul
 pub(super) fn remember(request: &ImageRequest, program: &Path, began: SystemTime) {
     let (Some(record), Some(files)) = (record(request, program), inputs(program)) else { return };
     let built = Built {
+        // Before any is looked at: what changes from now on shows.
         made: Timestamp::now(),
         command: request.build.clone().unwrap_or_default(),
         environment: environment(),
         compiler: compiler(),
-        files: files.into_iter().map(|file| (file.clone(), digest(&file))).collect(),
+        files: files.into_iter().map(|file| (file.clone(), digest::again(&file, None).ok())).collect(),
         program: identity(program),
     };
     // The compiler may have read what was there before. Looked at after all were
@@ -143,7 +145,11 @@ impl Built {
         if self.compiler != compiler() {
             return Some("the compiler has changed".to_owned());
         }
-        let changed = self.files.iter().find(|(path, known)| digest(path) != **known);
+        let is_other = |path: &Path, known: Option<&Marked>| {
+            let settled = known.filter(|(mark, _)| mark.is_settled_at(self.made));
+            digest::again(path, settled).ok().map(|(_, digest)| digest) != known.map(|(_, digest)| *digest)
+        };
+        let changed = self.files.iter().find(|(path, known)| is_other(path, known.as_ref()));
         if let Some((path, known)) = changed {
             let what = match (known, path.exists()) {
                 (None, _) => "is new",
@@ -202,10 +208,6 @@ fn sources(listing: &str) -> Option<Vec<PathBuf>> {
     }
     let paths: Vec<_> = words.into_iter().filter(|word| !word.is_empty()).map(PathBuf::from).collect();
     (!paths.is_empty() && paths.iter().all(|path| path.is_absolute())).then_some(paths)
-}
-
-fn digest(path: &Path) -> Option<String> {
-    std::fs::read(path).ok().map(|bytes| blake3::hash(&bytes).to_hex()[..32].to_owned())
 }
 
 fn environment() -> String {

@@ -7,8 +7,8 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::caches;
@@ -42,11 +42,12 @@ impl Mark {
 
     /// Whether a change from now on would show.
     pub fn is_settled(&self) -> bool {
-        self.is_settled_at(now())
+        self.is_settled_at(Timestamp::now())
     }
 
-    fn is_settled_at(&self, now: i64) -> bool {
-        self.modified.max(self.changed) + TICK < now
+    /// Whether a change after that would have shown.
+    pub fn is_settled_at(&self, time: Timestamp) -> bool {
+        i128::from(self.modified.max(self.changed) + TICK) < time.as_nanosecond()
     }
 }
 
@@ -87,13 +88,12 @@ pub(super) fn remembered(path: &Path) -> std::io::Result<blake3::Hash> {
     Ok(marked.1)
 }
 
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use jiff::SignedDuration;
+
     use super::*;
 
     fn mark(path: &Path) -> Mark {
@@ -123,7 +123,7 @@ mod tests {
     fn a_file_that_was_just_changed_is_not_trusted() {
         let file = tempfile::NamedTempFile::new().unwrap();
         assert!(!mark(file.path()).is_settled());
-        assert!(mark(file.path()).is_settled_at(now() + 2 * TICK));
+        assert!(mark(file.path()).is_settled_at(Timestamp::now() + SignedDuration::from_secs(4)));
         // Setting the time back does not make it older than it is.
         let long_ago = std::fs::FileTimes::new().set_modified(UNIX_EPOCH);
         file.as_file().set_times(long_ago).unwrap();

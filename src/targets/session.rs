@@ -57,6 +57,7 @@ impl Spare {
     }
 
     pub fn take(&self) -> Option<Session> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        spare.filter(|session| !session.client.is_closed())
     }
 }

@@ -50,7 +50,7 @@ impl Held {
         if self.noted(VERIFIED).is_some_and(|verified| verified == boot()) {
             return Ok(());
         }
-        let digest = Tree::list(&data, &[]).and_then(|tree| tree.digest());
+        let digest = Tree::list(&data).and_then(|tree| tree.digest());
         if digest.ok().as_ref() != Some(&self.entry.digest) {
             return Err(DAMAGED.to_owned());
         }
@@ -97,7 +97,7 @@ impl Held {
     /// Copies of its data what a server needs to start, and returns its size.
     pub fn copy_to_start(&self, data: &Path, owner: Option<User>) -> io::Result<Size> {
         require_room(data.parent().unwrap_or(data), self.entry.size.bytes)?;
-        let size = Tree::list(&self.data(), &[DATABASES])?.copy(data, owner)?;
+        let size = Tree::list_without(&self.data(), |name| name == DATABASES)?.copy(data, owner)?;
         make(&data.join(DATABASES), owner)?;
         Ok(size)
     }
@@ -105,7 +105,7 @@ impl Held {
     /// Copies the rest, after what had the size `first`. Until then nobody must
     /// connect to the server.
     pub fn copy_databases(&self, first: Size, data: &Path, owner: Option<User>) -> io::Result<()> {
-        let databases = Tree::list(&self.data().join(DATABASES), &[])?;
+        let databases = Tree::list(&self.data().join(DATABASES))?;
         let last = databases.copy(&data.join(DATABASES), owner)?;
         let copied = Size { files: first.files + last.files, bytes: first.bytes + last.bytes };
         if copied == self.entry.size {

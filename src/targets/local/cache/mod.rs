@@ -58,7 +58,7 @@ pub(in crate::targets) use held::Held;
 pub(super) use keep::Keeper;
 pub(in crate::targets) use keep::{End, templates, unkept};
 pub(in crate::targets) use provenance::{Called, Cluster, Provenance};
-pub(in crate::targets) use swap::quoted;
+pub(in crate::targets) use swap::{literal, quoted};
 pub(in crate::targets) use workshop::Workshop;
 
 use std::path::Path;
@@ -67,5 +67,5 @@ use crate::supervise::User;
 
 /// Copies a data directory of which no server runs.
 pub(super) fn copy(data: &Path, to: &Path, owner: Option<User>) -> std::io::Result<()> {
-    tree::Tree::list(data, &[])?.copy(to, owner).map(drop)
+    tree::Tree::list(data)?.copy(to, owner).map(drop)
 }

@@ -286,10 +286,7 @@ impl Provenance {
         if self.database == "postgres" {
             return Ok((0, "migrations of the database `postgres` are not kept".to_owned()));
         }
-        let session = match self.spare.take() {
-            Some(session) => session,
-            None => Session::open(config, "postgres").await?,
-        };
+        let session = self.session(config).await?;
         if state.calls.is_empty() {
             let extensions = if let Some(known) = &self.cluster.extensions {
                 known.clone()
@@ -367,6 +364,15 @@ impl Provenance {
             state.head.clone_from(&last.key);
         }
         state.calls.push(called);
+        self.spare.put(session);
+    }
+
+    /// A connection to the database `postgres`.
+    async fn session(&self, config: &Config) -> Result<Session, tokio_postgres::Error> {
+        match self.spare.take() {
+            Some(session) => Ok(session),
+            None => Session::open(config, "postgres").await,
+        }
     }
 
     /// Removes the databases that are of no use any more.
@@ -378,7 +384,7 @@ impl Provenance {
         }
         state.untouched = None;
         let unreachable = |error| super::keep::refused("remove what is of no use any more", error);
-        let session = Session::open(config, "postgres").await.map_err(unreachable)?;
+        let session = self.session(config).await.map_err(unreachable)?;
         for name in leftovers {
             session
                 .run(&format!("DROP DATABASE {}", super::swap::quoted(&name)))

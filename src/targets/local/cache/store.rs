@@ -16,6 +16,7 @@
 //! a process that was killed back, so a `new-` directory that nobody has locked
 //! is one that nobody will finish.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -154,7 +155,7 @@ impl Store {
             return Err(io::Error::other("its server was not stopped cleanly"));
         }
         self.prepare()?;
-        let tree = Tree::list(data, &NOT_DATA)?;
+        let tree = Tree::list_without(data, is_no_data)?;
         entry.size = tree.size()?;
         require_room(&self.folder, entry.size.bytes + RESERVE)?;
         let unfinished = Unfinished::create(&self.entries(), &entry.key)?;
@@ -165,7 +166,7 @@ impl Store {
             files.iter().try_for_each(|(name, text)| fs_err::write(folder.join(name), text))?;
         }
         // Of the copy, so that what a broken disk has made of it is not believed.
-        entry.digest = Tree::list(&unfinished.path.join("data"), &[])?.digest()?;
+        entry.digest = Tree::list(&unfinished.path.join("data"))?.digest()?;
         write(&unfinished.path.join("entry.json"), &serde_json::to_vec_pretty(&entry)?)?;
         write(&unfinished.path.join(VERIFIED), boot().as_bytes())?;
         // Fails where another run was faster: then there is one already.
@@ -294,6 +295,22 @@ pub(super) fn require_room(folder: &Path, bytes: u64) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::StorageFull, what));
     }
     Ok(())
+}
+
+/// Whether a file of a data directory is of no use to the next server.
+fn is_no_data(name: &OsStr) -> bool {
+    NOT_DATA.iter().any(|other| name == *other) || is_map_of_catalog(name)
+}
+
+/// Maps of the free space and of what all can see in PostgreSQL's catalogs: one
+/// file in four. They are hints, which it does without, and makes anew where it
+/// writes. Those of the tables of users stay: their plans may rest on them.
+fn is_map_of_catalog(name: &OsStr) -> bool {
+    /// `FirstNormalObjectId` in its sources.
+    const FIRST_OF_USERS: u32 = 16384;
+    let name = name.to_str().unwrap_or_default();
+    let number = name.strip_suffix("_fsm").or_else(|| name.strip_suffix("_vm"));
+    number.and_then(|number| number.parse().ok()).is_some_and(|number: u32| number < FIRST_OF_USERS)
 }
 
 /// Whether this open directory still has this name.

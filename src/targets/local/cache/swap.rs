@@ -73,7 +73,10 @@ pub(super) async fn swap(
     next: u64,
 ) -> Result<Swapped, Error> {
     // A rename would wait 5 s for them to go.
-    let others = format!("SELECT count(*) FROM pg_stat_activity WHERE datname = {}", literal(database));
+    let others = format!(
+        "SELECT pg_stat_get_db_numbackends(oid) FROM pg_database WHERE datname = {}",
+        literal(database)
+    );
     let began = Instant::now();
     while session.value(&others).await? != "0" {
         if began.elapsed() > LEAVING {
@@ -110,6 +113,6 @@ pub(in crate::targets) fn quoted(name: &str) -> String {
 }
 
 /// A string in SQL.
-pub(super) fn literal(text: &str) -> String {
+pub(in crate::targets) fn literal(text: &str) -> String {
     format!("E'{}'", text.replace('\\', r"\\").replace('\'', "''"))
 }
