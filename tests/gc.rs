@@ -207,3 +207,20 @@ fn gc_frees_the_shared_memory_of_a_server_that_was_killed() {
     assert!(!has_segment());
     nothing_is_left(&sandbox);
 }
+
+#[test]
+fn gc_clears_folders_of_runs_that_were_killed_before_they_began() {
+    let sandbox = Sandbox::with("print(1);");
+    let runs = sandbox.path().join("state/runs");
+    let (old, young) = (runs.join("recipe-aaaaaa"), runs.join("recipe-bbbbbb"));
+    for folder in [&old, &young] {
+        std::fs::create_dir_all(folder.join("logs")).unwrap();
+    }
+    let hour = std::time::Duration::from_hours(1);
+    let then = std::time::SystemTime::now() - hour;
+    std::fs::File::open(&old).unwrap().set_modified(then).unwrap();
+    sandbox.recipe(["gc", "--dry-run"]).success().says(&["recipe-aaaaaa", "would remove"]);
+    assert!(old.exists());
+    sandbox.recipe(["gc"]).success().says(&["recipe-aaaaaa", "removed"]).never_says(&["bbbbbb"]);
+    assert!(!old.exists() && young.exists());
+}

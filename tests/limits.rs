@@ -3,6 +3,8 @@
 
 mod harness;
 
+use std::io::Write;
+use std::net::TcpListener;
 use std::time::Duration;
 
 use harness::{Output, Sandbox};
@@ -81,15 +83,21 @@ fn a_line_without_end() {
 
 #[test]
 fn a_stop_does_not_count() {
-    let sandbox = Sandbox::with(
-        "timeout(20, || sh(\"echo begun; while ! test -e go; do sleep 0.02; done\", #{ timeout: 20 }));",
-    );
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", server.local_addr().unwrap());
+    let sandbox = Sandbox::with(&format!(
+        "let asked = start(\"asked\", || http(\"{url}\", #{{ timeout: 20 }}).body);\n\
+         timeout(20, || sh(\"echo begun; while ! test -e go; do sleep 0.02; done\", #{{ timeout: 20 }}));\n\
+         print(`answered ${{asked.join()}}`);"
+    ));
     let mut live = sandbox.start(&["--rm", "--timeout", "20s"]);
+    let (mut asked, _) = server.accept().unwrap();
     live.says("begun");
     live.signal(Signal::SIGSTOP);
     // Longer than all that would end it.
     std::thread::sleep(Duration::from_secs(22));
     live.signal(Signal::SIGCONT);
     std::fs::write(sandbox.path().join("go"), "").unwrap();
-    live.end().success();
+    asked.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nlate").unwrap();
+    live.end().success().says(&["answered late"]);
 }

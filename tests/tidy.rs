@@ -153,7 +153,12 @@ fn what_the_readme_says_of_accidents_is_tested() {
             let (before, test) = name.rsplit_once("::").unwrap_or((file, name));
             file = before;
             let text = std::fs::read_to_string(root().join(format!("tests/{file}.rs"))).unwrap();
-            assert!(text.contains(&format!("#[test]\nfn {test}(")), "there is no test {file}::{test}");
+            let heads = text.split("#[test]\n").skip(1).filter_map(|test| {
+                // Those that need an engine are run by `make test-kind`.
+                test.lines().find(|line| !line.starts_with("#[ignore"))
+            });
+            let call = format!("fn {test}(");
+            assert!({ heads }.any(|line| line.starts_with(&call)), "there is no test {file}::{test}");
             count += 1;
         }
     }

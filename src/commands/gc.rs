@@ -11,14 +11,17 @@ use crate::exit;
 use crate::run::event::{EventKind, Level};
 use crate::run::folder::{Facts, State};
 use crate::run::journal::{self, Open};
-use crate::run::{Events, Failure, RunFolder, scratch};
+use crate::run::{Events, Failure, Kind, RunFolder, scratch};
 use crate::supervise::marked;
 use crate::tell::tell;
 
+/// Said of the folder of a run that was killed in its first moments.
+const BLANK: &str = "its run had not made anything yet when it died";
+
 pub(super) fn gc(args: &GcArgs) -> Done {
     let dead: Vec<Dead> = RunFolder::all()?.into_iter().filter_map(Dead::find).collect();
-    let orphans = scratch::orphans();
-    if dead.is_empty() && orphans.is_empty() {
+    let (orphans, blank) = (scratch::orphans(), RunFolder::blank());
+    if dead.is_empty() && orphans.is_empty() && blank.is_empty() {
         tell!("dead runs have left nothing");
         return Ok(exit::DONE);
     }
@@ -28,6 +31,9 @@ pub(super) fn gc(args: &GcArgs) -> Done {
         }
         for scratch in &orphans {
             describe_orphan(scratch);
+        }
+        for folder in &blank {
+            tell!("{}: {BLANK}; would remove", folder.display());
         }
         tell!("nothing was removed: that takes `recipe gc` without --dry-run");
         return Ok(exit::DONE);
@@ -39,6 +45,9 @@ pub(super) fn gc(args: &GcArgs) -> Done {
         }
         for scratch in orphans {
             failures.extend(remove_orphan(&scratch).await.err());
+        }
+        for folder in blank {
+            failures.extend(remove_blank(&folder).err());
         }
         let code = if failures.is_empty() { exit::DONE } else { exit::FAILED };
         for failure in failures {
@@ -140,5 +149,13 @@ fn describe_orphan(scratch: &Path) {
 async fn remove_orphan(scratch: &Path) -> Result<(), Failure> {
     clear_machine(Vec::new(), scratch).await?;
     tell!("{}: the records of its run are gone, and who made it; cleared", scratch.display());
+    Ok(())
+}
+
+fn remove_blank(folder: &Path) -> Result<(), Failure> {
+    fs_err::remove_dir_all(folder).map_err(|error| {
+        Failure::new(Kind::Io, "the folder of a run that has died cannot be removed").cause(error)
+    })?;
+    tell!("{}: {BLANK}; removed", folder.display());
     Ok(())
 }

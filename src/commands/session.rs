@@ -30,7 +30,7 @@ use crate::run::child::Children;
 use crate::run::duration::show;
 use crate::run::event::{CancelReason, EventKind, Level, SCHEMA};
 use crate::run::folder::{Facts, State};
-use crate::run::{Dispatcher, Events, Failure, Kind, Outcome, Reporter, RunFolder, Secrets, machine};
+use crate::run::{Dispatcher, Events, Failure, Kind, Outcome, Reporter, RunFolder, Secrets, clock, machine};
 use crate::script::{Diagnostic, Program};
 use crate::targets::caches::Caches;
 
@@ -157,7 +157,7 @@ impl Session<'_> {
         }
         ended.reason = stop.reason();
         ended.error.iter_mut().chain(&mut ended.left).for_each(|told| told.mask(&ended.secrets));
-        if stop.during(tokio::time::timeout(CLEARING, &mut clearing)).await.is_err() {
+        if stop.during(clock::timeout(CLEARING, &mut clearing)).await.is_err() {
             clearing.abort();
         }
         watching.abort();
@@ -247,7 +247,7 @@ impl Session<'_> {
         }
         stage.keep_sources(events.secrets());
         let children = stop.children().clone();
-        let _ = stop.during(tokio::time::timeout(PATIENCE, children.settle())).await;
+        let _ = stop.during(clock::timeout(PATIENCE, children.settle())).await;
         ended.outputs = stage.host.environment.outputs_json();
         ended.reason = stop.reason();
 

@@ -19,7 +19,7 @@ use crate::report::params_digest;
 use crate::run::child::Children;
 use crate::run::event::EventKind;
 use crate::run::folder::{Facts, Identity, State};
-use crate::run::{Events, Failure, Journal, Kind, RunFolder, Secrets, scratch};
+use crate::run::{Events, Failure, Journal, Kind, RunFolder, Secrets, clock, scratch};
 use crate::script::{Environment, Host, Memory, Program, Taken, Takeover, Trust};
 use crate::settings;
 use crate::supervise::{ProcessId, Supervisor};
@@ -228,7 +228,7 @@ impl Stage {
     /// Takes everything down. Returns milliseconds, and what was not possible.
     pub(super) async fn take_down(&self, events: &Events) -> (f64, Result<(), Failure>) {
         let began = events.emit(EventKind::TeardownStarted);
-        let gone = tokio::time::timeout(PATIENCE, self.host.environment.target.teardown()).await;
+        let gone = clock::timeout(PATIENCE, self.host.environment.target.teardown()).await;
         let result = match gone {
             Ok(Ok(())) => Ok(()),
             // The supervisor has died or hangs, or something elsewhere does: the

@@ -107,7 +107,7 @@ impl Stop {
         work: impl Future<Output = T>,
     ) -> Option<T> {
         let mut work = pin!(work);
-        let mut in_time = pin!(tokio::time::sleep(patience));
+        let mut in_time = pin!(clock::sleep(patience));
         let mut lost = pin!(at(None));
         loop {
             tokio::select! {

@@ -4,7 +4,8 @@ use futures::FutureExt;
 use rhai::{Dynamic, Map};
 
 use super::Done;
-use crate::run::{Failure, Kind};
+use crate::run::duration::show;
+use crate::run::{Failure, Kind, clock};
 use crate::script::json::{from_json, to_json};
 use crate::script::{Arguments, Call, Family, Opt, Param, Primitive, Reach, Run, Type};
 use crate::targets::http::{client, client_that_stays, root};
@@ -46,14 +47,12 @@ async fn http(call: Call, args: Arguments) -> Done {
     let environment = &call.host().environment;
     environment.reaches(&url)?;
     let failed = |error: reqwest::Error| {
-        let kind = if error.is_timeout() { Kind::Timeout } else { Kind::Unreachable };
-        let kind = if error.is_builder() { Kind::Usage } else { kind };
+        let kind = if error.is_builder() { Kind::Usage } else { Kind::Unreachable };
         Failure::new(kind, format!("{method} {url} failed: {}", root(&error)))
     };
     let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap_or_default();
     let client = if environment.is_untrusted() { client_that_stays() } else { client(&url) };
     let mut request = client.map_err(failed)?.request(method.clone(), &url);
-    request = request.timeout(args.duration("timeout").unwrap_or_default());
     for (name, value) in args.string_map("headers") {
         secrets.add_header(&name, &value);
         request = request.header(name, value);
@@ -63,16 +62,23 @@ async fn http(call: Call, args: Arguments) -> Done {
     } else if let Some(body) = args.string("body") {
         request = request.body(body);
     }
-    let response = request.send().await.map_err(failed)?;
-    let status = response.status();
-    let headers: Map = response
-        .headers()
+    let limit = args.duration("timeout").unwrap_or_default();
+    let answered = async {
+        let response = request.send().await?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        Ok((status, headers, response.text().await?))
+    };
+    let answered = clock::timeout(limit, answered).await.map_err(|_| {
+        Failure::new(Kind::Timeout, format!("{method} {url} was not answered within {}", show(limit)))
+            .hint("the option `timeout` gives it more time")
+    })?;
+    let (status, headers, body) = answered.map_err(failed)?;
+    let headers: Map = headers
         .iter()
         .map(|(name, value)| {
             (name.as_str().into(), String::from_utf8_lossy(value.as_bytes()).into_owned().into())
         })
         .collect();
-    let body = response.text().await.map_err(failed)?;
     if let Some(expected) = args.count("expect").filter(|expected| *expected != usize::from(status.as_u16()))
     {
         let what = format!("{method} {url} answered {status} where {expected} was expected");

@@ -22,6 +22,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use nix::fcntl::{Flock, FlockArg};
@@ -250,6 +251,21 @@ impl RunFolder {
             .collect();
         all.sort_by_key(|(_, facts)| std::cmp::Reverse(facts.started));
         Ok(all)
+    }
+
+    /// Folders of runs that were killed before they could write down what they
+    /// are; until then they make nothing else.
+    #[must_use]
+    pub fn blank() -> Vec<PathBuf> {
+        // One that is younger may still be written.
+        const YOUNG: Duration = Duration::from_mins(1);
+        let is_old = |path: &Path| {
+            let changed = std::fs::metadata(path).and_then(|found| found.modified());
+            changed.is_ok_and(|changed| changed.elapsed().is_ok_and(|age| age > YOUNG))
+        };
+        let runs = runs_directory().ok().and_then(|runs| std::fs::read_dir(runs).ok());
+        let folders = runs.into_iter().flatten().flatten().map(|entry| entry.path());
+        folders.filter(|path| path.is_dir() && !path.join("run.json").exists() && is_old(path)).collect()
     }
 
     /// What `run.json` says.

@@ -8,7 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{Winsize, openpty};
+use nix::sys::termios::{Termios, tcgetattr};
 
 use super::Sandbox;
 
@@ -45,10 +47,12 @@ impl Sandbox {
         self.on_terminal(&shell)
     }
 
-    /// Starts any command on a terminal.
-    pub fn on_terminal(&self, plain: &Command) -> Terminal {
+    /// Starts any command on a terminal, of which the test has the other end.
+    pub fn on_pty(&self, plain: &Command) -> (Child, OwnedFd) {
         let size = Winsize { ws_row: 40, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(Some(&size), None).unwrap();
+        // It is closed when the test closes it.
+        fcntl(&pty.master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
         // The signals that keys send go to whom the terminal belongs to.
         let mut command = Command::new("setsid");
         command.args(["--ctty", "--wait"]).arg(plain.get_program()).args(plain.get_args());
@@ -62,10 +66,14 @@ impl Sandbox {
         command.env("TERM", "xterm-256color").env_remove("CI").env_remove("NO_COLOR");
         let end = |fd: &OwnedFd| Stdio::from(fd.try_clone().unwrap());
         command.stdin(end(&pty.slave)).stdout(end(&pty.slave)).stderr(end(&pty.slave));
-        let child = command.spawn().unwrap();
-        drop((command, pty.slave));
+        (command.spawn().unwrap(), pty.master)
+    }
+
+    /// Starts any command on a terminal.
+    pub fn on_terminal(&self, plain: &Command) -> Terminal {
+        let (child, keyboard) = self.on_pty(plain);
         let (sender, screen) = channel();
-        let mut master = File::from(pty.master.try_clone().unwrap());
+        let mut master = File::from(keyboard.try_clone().unwrap());
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
             // The last reader of a terminal gets an error instead of its end.
@@ -77,7 +85,7 @@ impl Sandbox {
         });
         Terminal {
             child,
-            keyboard: pty.master.into(),
+            keyboard: keyboard.into(),
             screen,
             bytes: Vec::new(),
             written: String::new(),
@@ -95,6 +103,11 @@ impl Terminal {
     /// Presses keys.
     pub fn keys(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// How the terminal treats what is typed and written.
+    pub fn settings(&self) -> Termios {
+        tcgetattr(&self.keyboard).unwrap()
     }
 
     /// Waits until `text` is written after all that the test has read, and

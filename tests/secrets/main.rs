@@ -2,13 +2,14 @@
 
 #[path = "../harness/mod.rs"]
 mod harness;
+mod kind;
 mod reveals;
+mod scan;
 
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use harness::{Output, Sandbox};
-use reveals::Readings;
+use scan::{hides, hides_all};
 
 /// Of each source one, hard to quote.
 const SET: &str = "C4nary \"set\" %a/é";
@@ -104,8 +105,7 @@ fn sandbox(end: &str) -> Sandbox {
 fn run(sandbox: &Sandbox, args: &[&str]) -> Output {
     let set = format!("set={SET}");
     let mut command = sandbox.command(["run", "--set", &set, "--params", "params.json"]);
-    command.args(["--record", "record.jsonl", "--report", "report.html", "--trace", "trace.json"]);
-    command.args(["--junit", "junit.xml"]).args(args).arg("recipe.rhai");
+    command.args(scan::REPORTS).args(args).arg("recipe.rhai");
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let now = sandbox.path().join("now");
     while !now.exists() && child.try_wait().unwrap().is_none() {
@@ -139,72 +139,22 @@ fn arguments_of_all_but(pid: u32, sandbox: &Sandbox) -> String {
     listed.collect()
 }
 
-#[track_caller]
-fn hides(place: &str, text: &str, secrets: &[&str]) {
-    let readings = Readings::of(text);
-    if let Some(secret) = secrets.iter().find(|secret| readings.reveal(secret)) {
-        let lines: Vec<_> = text.lines().filter(|line| Readings::of(line).reveal(secret)).take(3).collect();
-        panic!("{place} reveals {secret}:\n{}", lines.join("\n"));
-    }
-}
-
-/// All files below `folder`.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                files.push(path);
-            }
-        }
-    }
-    files
-}
-
-/// Looks at all that a run has said and left behind, and at what commands say
-/// about it.
-#[track_caller]
-fn hides_all(sandbox: &Sandbox, output: &Output) {
-    let generated = std::fs::read_to_string(sandbox.path().join("generated")).unwrap();
-    let secrets: Vec<_> = ALL.into_iter().chain([generated.as_str()]).collect();
-    hides("stdout", &output.stdout, &ALL);
-    hides("stderr", &output.stderr, &secrets);
-    let folder = sandbox.run_folder();
-    let id = folder.file_name().unwrap().to_str().unwrap();
-    for format in ["text", "html", "svg", "json", "trace", "junit"] {
-        let report = sandbox.recipe(["report", id, "--format", format]).success();
-        hides(format, &report.stdout, &secrets);
-    }
-    for command in [&["logs", "-n", "10000", id][..], &["status", id], &["ls", "--all", "--output", "json"]] {
-        let shown = sandbox.recipe(command).success();
-        assert!(!shown.stdout.is_empty(), "{command:?}");
-        hides(command[0], &(shown.stdout + &shown.stderr), &secrets);
-    }
-    for report in ["record.jsonl", "report.html", "trace.json", "junit.xml", "state/history.jsonl"] {
-        hides(report, &std::fs::read_to_string(sandbox.path().join(report)).unwrap(), &secrets);
-    }
-    for file in files(&folder) {
-        let text = String::from_utf8_lossy(&std::fs::read(&file).unwrap()).into_owned();
-        hides(file.to_str().unwrap(), &text, &secrets);
-    }
+fn generated(sandbox: &Sandbox) -> String {
+    std::fs::read_to_string(sandbox.path().join("generated")).unwrap()
 }
 
 #[test]
 fn a_run_that_succeeds_shows_none() {
     let sandbox = sandbox("");
     let output = run(&sandbox, &["-v"]).success().says(&["plain ***", "on stderr ***", "generated ***"]);
-    let generated = std::fs::read_to_string(sandbox.path().join("generated")).unwrap();
+    let generated = generated(&sandbox);
     let env = sandbox.recipe(["env"]).success();
     assert!(env.stdout.contains(&generated), "that is what it is for: {env:?}");
     let logs = sandbox.recipe(["logs"]).success();
     hides("logs of what is up", &logs.stdout, &ALL);
     assert!(logs.stdout.contains("asked with Bearer ***"), "{logs:?}");
     sandbox.recipe(["down"]).success();
-    hides_all(&sandbox, &output);
+    hides_all(&sandbox, &output, &ALL, &[&generated]);
 }
 
 #[test]
@@ -212,5 +162,5 @@ fn a_run_that_fails_shows_none() {
     let sandbox = sandbox("migrate(other, \"migrations\");");
     let output = run(&sandbox, &["--output", "json"]).exits(1);
     let output = output.says(&["invalid input syntax for type integer: \"***\""]);
-    hides_all(&sandbox, &output);
+    hides_all(&sandbox, &output, &ALL, &[&generated(&sandbox)]);
 }
