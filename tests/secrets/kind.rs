@@ -28,7 +28,7 @@ let cluster = create_cluster("secrets-test", #{ images: [postgres] });
 sh(`cp ${cluster.kubeconfig} kubeconfig`);
 print(sh("cat kubeconfig; kubectl --kubeconfig kubeconfig config view --raw -o json").stdout);
 let pg = deploy_postgres(cluster, #{ image: postgres, password: POSTGRES, settings: #{ log_statement: "all" } });
-print(exec(pg, ["env"]).stdout);
+sh("kubectl --kubeconfig kubeconfig get pods,secrets --all-namespaces --output yaml");
 try { sql(pg, `SELECT '${POSTGRES}'::int`); } catch (e) { print(e.message); print(e.causes); }
 print(logs(pg));
 let site = deploy_service(cluster, "site", #{
@@ -82,7 +82,7 @@ fn a_run_on_kind_shows_none() {
     .map(|(name, value)| format!("--set={name}={value}"));
     let args = ["run", "--rm", "--target", "kind", "-v", "recipe.rhai"].into_iter().chain(REPORTS);
     let output = sandbox.recipe(args.map(str::to_owned).chain(set)).exits(1);
-    let output = output.says(&["token ***", "POSTGRES_PASSWORD=***", "API_TOKEN=***", "`site`"]);
+    let output = output.says(&["token ***", "client-key-data: ***", "API_TOKEN=***", "`site`"]);
     let kubeconfig = std::fs::read_to_string(sandbox.path().join("kubeconfig")).unwrap();
     let keys = keys(&kubeconfig);
     assert!(!keys.is_empty(), "{kubeconfig}");
