@@ -4,7 +4,8 @@ mod harness;
 
 use harness::Sandbox;
 use harness::live::{Live, eventually, runs};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// A hook of which a file tells, and which needs the environment to be up.
 const HOOK: &str = "on_exit(|| write_file(\"hook\", \"called\"));\n";
@@ -34,20 +35,25 @@ fn during_initdb() {
 
 #[test]
 fn initdb_that_is_stopped_leaks_no_shared_memory() {
-    leaks_no_shared_memory(&[Signal::SIGINT]);
+    leaks_no_shared_memory(&[Signal::SIGINT], false);
 }
 
 #[test]
 fn initdb_that_is_killed_by_a_second_signal_leaks_no_shared_memory() {
-    leaks_no_shared_memory(&[Signal::SIGINT, Signal::SIGTERM]);
+    leaks_no_shared_memory(&[Signal::SIGINT, Signal::SIGTERM], false);
 }
 
 #[test]
 fn initdb_whose_run_is_killed_leaks_no_shared_memory() {
-    leaks_no_shared_memory(&[Signal::SIGKILL]);
+    leaks_no_shared_memory(&[Signal::SIGKILL], false);
 }
 
-fn leaks_no_shared_memory(signals: &[Signal]) {
+#[test]
+fn a_server_of_initdb_that_hangs_is_killed_and_leaks_no_shared_memory() {
+    leaks_no_shared_memory(&[Signal::SIGINT, Signal::SIGTERM], true);
+}
+
+fn leaks_no_shared_memory(signals: &[Signal], hangs: bool) {
     let sandbox = Sandbox::with(POSTGRES);
     let mut live = sandbox.start(&["--rm"]);
     let data = sandbox.scratch().join(format!("recipe-{}/postgres/data", live.run_id()));
@@ -60,6 +66,12 @@ fn leaks_no_shared_memory(signals: &[Signal]) {
     live.says("creating configuration files");
     eventually("the bootstrap server has shared memory", || segment().is_some());
     let segment = segment();
+    if hangs {
+        let text = std::fs::read_to_string(data.join("postmaster.pid")).unwrap();
+        // Of a server that initdb runs, it is negative.
+        let pid: i32 = text.lines().next().unwrap().parse().unwrap();
+        kill(Pid::from_raw(pid.abs()), Signal::SIGSTOP).unwrap();
+    }
     live.signal(signals[0]);
     for signal in &signals[1..] {
         live.kind("cancel_began");

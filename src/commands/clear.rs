@@ -10,9 +10,8 @@ use nix::unistd::Pid;
 use crate::run::folder::Facts;
 use crate::run::journal::{self, Change};
 use crate::run::{Failure, Kind, RunFolder};
-use crate::supervise::{ProcessId, end_marked, marked};
+use crate::supervise::{ProcessId, SharedMemory, end_marked, marked};
 use crate::targets::kubernetes::clean_up;
-use crate::targets::local::SharedMemory;
 
 /// How long a process group has to quit by itself.
 const GRACE: Duration = Duration::from_secs(2);
@@ -46,7 +45,7 @@ pub(super) async fn clear_machine(mut leaders: Vec<ProcessId>, scratch: &Path) -
     let memory = SharedMemory::of(leaders.iter().copied().chain(marked(scratch)), scratch);
     join_all(leaders.into_iter().map(end)).await;
     end_marked(scratch, STRAGGLERS).await;
-    memory.free().await;
+    memory.free();
     match fs_err::remove_dir_all(scratch) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(Failure::new(Kind::Io, format!("{} cannot be removed", scratch.display())).cause(error))

@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 use super::event::Stream;
 use super::output::{Output, Pipe};
 use crate::fault::{self, Seam};
-use crate::supervise::ProcessId;
+use crate::supervise::{ProcessId, SharedMemory};
 
 /// How long a cancelled child has to end by itself.
 const GRACE: Duration = Duration::from_secs(10);
@@ -321,9 +321,11 @@ impl Children {
             () = tokio::time::sleep(GRACE) => {}
             () = hurried => {}
         }
+        let memory = ends_its_children.then(|| SharedMemory::of_group(group));
         signal_group(group, Signal::SIGKILL);
         let _ = child.wait().await;
         dissolved(group).await;
+        memory.unwrap_or_default().free();
         self.unguard(leader);
     }
 }

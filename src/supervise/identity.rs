@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use nix::unistd::{Pid, getpgid};
 use serde::{Deserialize, Serialize};
 
 /// One process, told apart from every other one that has or had its pid.
@@ -68,6 +69,14 @@ pub(super) fn descendants(roots: impl IntoIterator<Item = i32>) -> Vec<ProcessId
         }
     }
     tree
+}
+
+/// The members of a process group, without zombies.
+pub(super) fn group(leader: i32) -> Vec<ProcessId> {
+    let leader = Pid::from_raw(leader);
+    let is_member = |found: &Found| getpgid(Some(Pid::from_raw(found.id.pid))) == Ok(leader);
+    let members = os::processes().into_iter().filter(|found| !found.is_zombie && is_member(found));
+    members.map(|found| found.id).collect()
 }
 
 #[cfg(target_os = "linux")]

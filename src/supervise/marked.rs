@@ -14,6 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use super::identity::{Found, ProcessId, processes};
 use super::process::{KILL_WAIT, ask, kill_trees};
+use super::shared_memory::SharedMemory;
 
 /// Holds the run directory in the environment of every server and service, and
 /// so of whatever they start.
@@ -51,8 +52,10 @@ pub async fn end_marked(run_dir: &Path, grace: Duration) {
             sleep(PAUSE).await;
         }
     };
+    let memory = SharedMemory::mapped_by(marked(run_dir));
     // Whoever does not go belongs to another user, and keeps no directory.
     let _ = timeout(KILL_WAIT, killed).await;
+    memory.free();
 }
 
 async fn gone(processes: &[ProcessId]) {

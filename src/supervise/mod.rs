@@ -18,7 +18,7 @@
 //!
 //! # Layout
 //! `shim` is the supervisor; `clients` (who is connected), `process`, `teardown`,
-//! `marked` (who else belongs to the run) and `ports` (with `claim` and `port_holder`) are its parts. `client` is the
+//! `marked` (who else belongs to the run), `shared_memory` (what a killed PostgreSQL leaves) and `ports` (with `claim` and `port_holder`) are its parts. `client` is the
 //! other side, on top of `connection`. Both share [`protocol`], `failure` and
 //! `identity`.
 
@@ -33,6 +33,7 @@ mod port_holder;
 mod ports;
 mod process;
 pub mod protocol;
+mod shared_memory;
 mod shim;
 mod teardown;
 mod unchecked;
@@ -44,6 +45,7 @@ pub use failure::{Failure, PortHolder};
 pub use identity::ProcessId;
 pub use marked::{MARK_VARIABLE, end_marked, marked};
 pub use protocol::{Exit, Lease, ProcessStatus, Signal, Spawn, Status, StopPolicy, Successor, User};
+pub use shared_memory::SharedMemory;
 pub use shim::run_shim;
 pub use unchecked::inherited;
 

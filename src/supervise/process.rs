@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::failure::Failure;
 use super::identity::{ProcessId, descendants};
 use super::protocol::{Ended, Exit, ProcessStatus, Signal, Spawn, StopPolicy};
+use super::shared_memory::SharedMemory;
 use super::unchecked::prepare_in_child;
 
 /// How long the kernel may take to carry out a SIGKILL.
@@ -106,9 +107,12 @@ impl Child {
             () = sleep(self.stop.grace()) => {}
             () = shortened, if !self.needs_grace => {}
         }
+        let memory = self.needs_grace.then(|| SharedMemory::of_group(self.id.pid));
         self.signal_group(Signal::Kill);
         let unkillable = || Failure::Unkillable { processes: vec![self.id] };
-        timeout(KILL_WAIT, self.ended()).await.map_err(|_| unkillable())
+        let exit = timeout(KILL_WAIT, self.ended()).await.map_err(|_| unkillable())?;
+        memory.unwrap_or_default().free();
+        Ok(exit)
     }
 
     /// As [`Self::stop`], then kills descendants that have left the group.
@@ -275,8 +279,10 @@ pub(super) async fn end_guarded(Guarded { leader, ends_its_children }: Guarded) 
         let _ = gone(ABANDONED_GRACE).await;
     }
     if has_group(leader) {
+        let memory = ends_its_children.then(|| SharedMemory::of_group(leader.pid));
         let _ = killpg(group, signal::Signal::SIGKILL);
         let _ = gone(ABANDONED_GRACE).await;
+        memory.unwrap_or_default().free();
     }
 }
 

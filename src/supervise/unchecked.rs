@@ -1,5 +1,5 @@
-//! All that the compiler cannot check: what is done between fork and exec, and
-//! a descriptor of which only the number is known.
+//! All that the compiler cannot check: what is done between fork and exec, a
+//! descriptor of which only the number is known, and shared memory.
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -21,6 +21,13 @@ pub fn inherited(number: i32) -> Option<OwnedFd> {
     let is_open = Path::new("/dev/fd").join(number.to_string()).exists();
     // SAFETY: It is open, was not opened here, and this is the only owner.
     is_open.then(|| unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Removes a System V segment, once nobody has it attached any more.
+#[expect(unsafe_code, reason = "no library wraps shmctl(2)")]
+pub(super) fn remove_segment(id: i32) -> nix::Result<()> {
+    // SAFETY: IPC_RMID reads and writes no memory of ours.
+    Errno::result(unsafe { nix::libc::shmctl(id, nix::libc::IPC_RMID, std::ptr::null_mut()) }).map(drop)
 }
 
 /// Arranges what has to be done between fork and exec: default signals, for

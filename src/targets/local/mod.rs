@@ -13,14 +13,12 @@ mod ready;
 mod redis;
 mod servers;
 mod service;
-mod shared_memory;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-pub use self::shared_memory::SharedMemory;
 use super::deployed::{Deployed, supervisor_failure};
 use super::handles::Workload;
 use super::kept::Kept;

@@ -1,17 +1,16 @@
 //! The shared memory of PostgreSQL, which outlives a server that is killed: a
 //! System V segment that guards the data directory, and files in `/dev/shm`.
 //!
-//! Only what is known to be the run's is freed: what its processes have mapped,
-//! and the segment that a `postmaster.pid` in its directories tells of, if no
-//! process is attached and its creator is dead. Known on Linux alone.
+//! Only what is known to be the run's is freed, when its creator is dead: what
+//! its processes had mapped, and the segment that a `postmaster.pid` in its
+//! directories tells of. Whoever still has it keeps it. Known on Linux alone.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use tokio::process::Command;
-
-use crate::supervise::ProcessId;
+use super::identity::{ProcessId, group};
+use super::unchecked::remove_segment;
 
 /// The segments that the system has, a line each.
 const SEGMENTS: &str = "/proc/sysvipc/shm";
@@ -20,7 +19,7 @@ const SEGMENTS: &str = "/proc/sysvipc/shm";
 #[derive(Debug, Default)]
 pub struct SharedMemory {
     /// By their ids.
-    segments: BTreeSet<i64>,
+    segments: BTreeSet<i32>,
     files: BTreeSet<PathBuf>,
 }
 
@@ -29,13 +28,25 @@ impl SharedMemory {
     /// of in the directories of `scratch`.
     #[must_use]
     pub fn of(processes: impl IntoIterator<Item = ProcessId>, scratch: &Path) -> Self {
+        let mut memory = Self::mapped_by(processes);
+        for home in std::fs::read_dir(scratch).into_iter().flatten().flatten() {
+            memory.segments.extend(recorded(&home.path().join("data/postmaster.pid")));
+        }
+        memory
+    }
+
+    /// What the group of this leader has mapped: to be asked before it is killed.
+    #[must_use]
+    pub fn of_group(leader: i32) -> Self {
+        Self::mapped_by(group(leader))
+    }
+
+    /// What `processes` have mapped.
+    pub(super) fn mapped_by(processes: impl IntoIterator<Item = ProcessId>) -> Self {
         let mut memory = Self::default();
         for process in processes {
             let maps = std::fs::read_to_string(format!("/proc/{}/maps", process.pid)).unwrap_or_default();
             maps.lines().for_each(|line| memory.add_mapped(line));
-        }
-        for home in std::fs::read_dir(scratch).into_iter().flatten().flatten() {
-            memory.segments.extend(recorded(&home.path().join("data/postmaster.pid")));
         }
         memory
     }
@@ -45,14 +56,14 @@ impl SharedMemory {
         let mut fields = line.split_ascii_whitespace();
         let (Some(inode), Some(name)) = (fields.nth(4), fields.next()) else { return };
         if name.starts_with("/SYSV") {
-            self.segments.extend(inode.parse::<i64>());
+            self.segments.extend(inode.parse::<i32>());
         } else if name.starts_with("/dev/shm/PostgreSQL.") {
             self.files.insert(name.into());
         }
     }
 
-    /// Frees what is still there and that nobody uses.
-    pub async fn free(self) {
+    /// Frees what is still there of servers that are dead.
+    pub fn free(self) {
         if self.segments.is_empty() && self.files.is_empty() {
             return;
         }
@@ -61,7 +72,7 @@ impl SharedMemory {
         for id in self.segments {
             if segments.iter().any(|segment| segment.id == id && segment.is_abandoned()) {
                 // Whoever may not do it did not make it.
-                let _ = Command::new("ipcrm").args(["-m", &id.to_string()]).status().await;
+                let _ = remove_segment(id);
             }
         }
         for file in self.files {
@@ -75,9 +86,8 @@ impl SharedMemory {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Segment {
     key: i64,
-    id: i64,
+    id: i32,
     creator: i32,
-    attached: u64,
     owner: u32,
 }
 
@@ -89,24 +99,23 @@ impl Segment {
             key: field(0)?.parse().ok()?,
             id: field(1)?.parse().ok()?,
             creator: field(4)?.parse().ok()?,
-            attached: field(6)?.parse().ok()?,
             owner: field(7)?.parse().ok()?,
         })
     }
 
     fn is_abandoned(self) -> bool {
-        self.attached == 0 && !ProcessId::of(self.creator).is_some_and(ProcessId::is_alive)
+        !ProcessId::of(self.creator).is_some_and(ProcessId::is_alive)
     }
 }
 
 /// The segment of the server whose `postmaster.pid` this is: its seventh line
 /// has the key and the id. It must be the segment of the file's owner, so that
 /// nobody can have another's freed.
-fn recorded(file: &Path) -> Option<i64> {
+fn recorded(file: &Path) -> Option<i32> {
     let owner = std::fs::symlink_metadata(file).ok()?.uid();
     let text = std::fs::read_to_string(file).ok()?;
     let mut words = text.lines().nth(6)?.split_ascii_whitespace();
-    let (key, id): (u32, i64) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    let (key, id): (u32, i32) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
     let listing = std::fs::read_to_string(SEGMENTS).ok()?;
     let found = listing.lines().filter_map(Segment::parse).find(|segment| segment.id == id)?;
     // The file has the key unsigned, the listing signed.
@@ -121,7 +130,7 @@ mod tests {
     fn lines_of_the_system_are_read() {
         let line =
             "   5432001         65  600                  56  4242  4243      0   108   115   108   115";
-        let segment = Segment { key: 5_432_001, id: 65, creator: 4242, attached: 0, owner: 108 };
+        let segment = Segment { key: 5_432_001, id: 65, creator: 4242, owner: 108 };
         assert_eq!(Segment::parse(line), Some(segment));
         assert_eq!(Segment::parse("       key      shmid perms  size  cpid  lpid nattch   uid"), None);
     }
