@@ -10,7 +10,7 @@ use kube::discovery::{ApiResource, Scope, pinned_kind};
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, ResourceExt};
 
-use super::space::{MANAGER, MANAGER_LABEL, RUN_LABEL, Space, api_failure};
+use super::space::{MANAGER, MANAGER_LABEL, RUN_LABEL, Space, api_failure, unanswered};
 use crate::run::{Failure, Kind, Step};
 
 /// How long the API may take to serve a new kind of object.
@@ -169,11 +169,9 @@ async fn established(space: &Space, name: &str) -> Result<(), Failure> {
     let condition = await_condition(api, name, conditions::is_crd_established());
     match tokio::time::timeout(ESTABLISHED, condition).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(Failure::new(
-            Kind::Unreachable,
-            format!("the custom resource definition {name} cannot be watched"),
-        )
-        .cause(error)),
+        Ok(Err(error)) => {
+            Err(unanswered(format!("the custom resource definition {name} cannot be watched"), error))
+        }
         Err(_) => Err(Failure::new(
             Kind::Timeout,
             format!("the custom resource definition {name} was not established within 30 s"),
@@ -187,9 +185,7 @@ fn refused(object: &DynamicObject, error: kube::Error) -> Failure {
     let name = name_of(object);
     let status = match error {
         kube::Error::Api(status) => status,
-        error => {
-            return Failure::new(Kind::Unreachable, format!("{name} cannot be applied")).cause(error);
-        }
+        error => return unanswered(format!("{name} cannot be applied"), error),
     };
     let (what, hint) = explain(&name, &status);
     let failure = Failure::new(Kind::Kubernetes, what).cause(std::io::Error::other(status.message.clone()));

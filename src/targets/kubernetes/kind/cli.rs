@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::run::child::{Children, Command, Finished, describe, last_lines};
-use crate::run::{Failure, Kind, Step, find_program};
+use crate::run::{Failure, Kind, Step, find_program, not_executed};
 use crate::targets::engine::Node;
 
 /// Names the program, where it is not called `kind` or not in `PATH`.
@@ -127,8 +127,7 @@ impl Cli {
     }
 
     fn inexecutable(&self, error: std::io::Error) -> Failure {
-        let what = format!("{} cannot be executed", self.program.display());
-        Failure::new(Kind::TargetUnusable, what).cause(error)
+        not_executed(&format!("`{}`", self.program.display()), error)
     }
 }
 
