@@ -1,185 +1,136 @@
 //! Primitives of the target `local`, and what is made to happen to what they
 //! use. PostgreSQL and Redis are real.
 
-/// A primitive and what it uses.
-pub struct Use {
-    pub primitive: &'static str,
-    /// The seam, and which use of it.
-    pub seam: &'static str,
-    pub nth: &'static str,
-    /// What it uses it for.
-    pub what: &'static str,
-    pub before: &'static str,
-    pub call: &'static str,
-    /// Whether its failure is seen by nobody but itself.
-    pub mends: bool,
-    /// Whether its thread hangs with it, and does not hear of a first Ctrl-C.
-    pub blocks: bool,
+use crate::table::{BLOCKS, Case, FAILS, MENDS, Table};
+
+const HEAD: &str = "# Faults, and what becomes of a run\n\n\
+    Each line is a run on the target `local` with a real PostgreSQL and a real Redis, in which one use of something \
+    outside of recipe was made to fail, to hang, to be slow, or to be the moment in which recipe is killed. Beside \
+    the primitive another branch waits for an hour. Whatever happens, afterwards no process, directory or open entry \
+    of the journal is left (after a kill, with one `recipe gc`), and records, logs and report are there. What hangs \
+    is interrupted by Ctrl-C; where a thread hangs in the system, by two. \
+    [The same on kind](faults-on-kind.md).\n";
+
+#[test]
+fn every_fault_of_every_primitive_has_the_outcome_in_the_docs() {
+    let table = Table {
+        page: "docs/faults.md",
+        head: HEAD,
+        command: "cargo test --test faults",
+        target: "local",
+        cases: CASES,
+        left: &|_| Vec::new(),
+    };
+    table.holds();
 }
 
-const USE: Use =
-    Use { primitive: "", seam: "", nth: "1", what: "", before: "", call: "", mends: false, blocks: false };
+const CLUSTER: &str = r#"let c = create_cluster("c");"#;
+const POSTGRES: &str = r#"let c = create_cluster("c"); let pg = deploy_postgres(c);"#;
+const MIGRATED: &str = r#"let c = create_cluster("c");
+    let pg = deploy_postgres(c); migrate(pg, "sql"); if false { reset(pg); }"#;
+const REDIS: &str = r#"let c = create_cluster("c"); let redis = deploy_redis(c);"#;
+const SITE: &str = r#"let c = create_cluster("c");
+    let site = deploy_service(c, "site", #{ command: ["sleep", "3600"], port: 8000 });"#;
 
-const POSTGRES: &str = "let pg = deploy_postgres(c);";
-const MIGRATED: &str = "let pg = deploy_postgres(c); migrate(pg, \"sql\"); if false { reset(pg); }";
-const REDIS: &str = "let redis = deploy_redis(c);";
-
-pub const USES: &[Use] = &[
-    Use { primitive: "build_image", seam: "spawn", what: "the build", call: BUILD, ..USE },
-    Use {
-        primitive: "deploy_postgres",
-        seam: "files",
-        what: "its directory",
-        call: "deploy_postgres(c)",
-        blocks: true,
-        ..USE
+const CASES: &[Case] = &[
+    Case {
+        primitive: "build_image",
+        before: CLUSTER,
+        call: r#"build_image("program", #{ build: "true", binary: "program" })"#,
+        uses: &[("spawn", 1, "the build", FAILS)],
     },
-    Use {
+    Case {
         primitive: "deploy_postgres",
-        seam: "files",
-        nth: "2",
-        what: "the journal",
+        before: CLUSTER,
         call: "deploy_postgres(c)",
-        blocks: true,
-        ..USE
+        uses: &[
+            ("files", 1, "its directory", BLOCKS),
+            ("files", 2, "the journal", BLOCKS),
+            ("spawn", 1, "`initdb`", FAILS),
+            ("server", 1, "the server", FAILS),
+            ("sql", 1, "the first question whether it answers", MENDS),
+        ],
     },
-    Use { primitive: "deploy_postgres", seam: "spawn", what: "`initdb`", call: "deploy_postgres(c)", ..USE },
-    Use {
-        primitive: "deploy_postgres",
-        seam: "server",
-        what: "the server",
-        call: "deploy_postgres(c)",
-        ..USE
-    },
-    Use {
-        primitive: "deploy_postgres",
-        seam: "sql",
-        what: "the first question whether it answers",
-        call: "deploy_postgres(c)",
-        mends: true,
-        ..USE
-    },
-    Use {
+    Case {
         primitive: "deploy_redis",
-        seam: "files",
-        nth: "2",
-        what: "the journal",
+        before: CLUSTER,
         call: "deploy_redis(c)",
-        blocks: true,
-        ..USE
+        uses: &[
+            ("files", 2, "the journal", BLOCKS),
+            ("server", 1, "the server", FAILS),
+            ("redis", 1, "the first question whether it answers", MENDS),
+        ],
     },
-    Use { primitive: "deploy_redis", seam: "server", what: "the server", call: "deploy_redis(c)", ..USE },
-    Use {
-        primitive: "deploy_redis",
-        seam: "redis",
-        what: "the first question whether it answers",
-        call: "deploy_redis(c)",
-        mends: true,
-        ..USE
-    },
-    Use { primitive: "deploy_service", seam: "server", what: "the service", call: SERVICE, ..USE },
-    Use {
+    Case {
         primitive: "deploy_service",
-        seam: "files",
-        what: "its directory",
-        call: SERVICE,
-        blocks: true,
-        ..USE
+        before: CLUSTER,
+        call: r#"deploy_service(c, "site", #{ command: ["sleep", "3600"], port: 8000 })"#,
+        uses: &[("server", 1, "the service", FAILS), ("files", 1, "its directory", BLOCKS)],
     },
-    Use {
+    Case {
         primitive: "exec",
-        seam: "spawn",
-        what: "the command",
-        before: "let site = deploy_service(c, \"site\", #{ command: [\"sleep\", \"3600\"], port: 8000 });",
-        call: "exec(site, [\"true\"])",
-        ..USE
+        before: SITE,
+        call: r#"exec(site, ["true"])"#,
+        uses: &[("spawn", 1, "the command", FAILS)],
     },
-    Use {
+    Case {
         primitive: "migrate",
-        seam: "sql",
-        what: "the connection",
         before: POSTGRES,
-        call: "migrate(pg, \"sql\")",
-        ..USE
+        call: r#"migrate(pg, "sql")"#,
+        uses: &[("sql", 1, "the connection", FAILS), ("sql", 2, "a file", FAILS)],
     },
-    Use {
-        primitive: "migrate",
-        seam: "sql",
-        nth: "2",
-        what: "a file",
-        before: POSTGRES,
-        call: "migrate(pg, \"sql\")",
-        ..USE
-    },
-    Use {
+    Case {
         primitive: "read_file",
-        seam: "files",
-        what: "the file",
-        call: "read_file(\"recipe.rhai\")",
-        blocks: true,
-        ..USE
+        before: CLUSTER,
+        call: r#"read_file("recipe.rhai")"#,
+        uses: &[("files", 1, "the file", BLOCKS)],
     },
-    Use {
+    Case {
         primitive: "redis_command",
-        seam: "redis",
-        what: "the connection",
         before: REDIS,
-        call: "redis_command(redis, [\"PING\"])",
-        ..USE
+        call: r#"redis_command(redis, ["PING"])"#,
+        uses: &[("redis", 1, "the connection", FAILS)],
     },
-    Use {
+    Case {
         primitive: "reset",
-        seam: "sql",
-        nth: "2",
-        what: "a statement",
         before: MIGRATED,
         call: "reset(pg)",
-        ..USE
+        uses: &[("sql", 2, "a statement", FAILS)],
     },
-    Use {
+    Case {
         primitive: "retry",
-        seam: "clock",
-        what: "the pause",
-        call: "retry(#{ delay: \"10ms\" }, || sh(\"test -e tried || ! touch tried\"))",
-        mends: true,
-        ..USE
+        before: CLUSTER,
+        call: r#"retry(#{ delay: "10ms" }, || sh("test -e tried || ! touch tried"))"#,
+        uses: &[("clock", 1, "the pause", MENDS)],
     },
-    Use { primitive: "sh", seam: "spawn", what: "the command", call: "sh(\"true\")", ..USE },
-    Use { primitive: "sleep", seam: "clock", what: "the time", call: "sleep(\"10ms\")", mends: true, ..USE },
-    Use {
+    Case {
+        primitive: "sh",
+        before: CLUSTER,
+        call: r#"sh("true")"#,
+        uses: &[("spawn", 1, "the command", FAILS)],
+    },
+    Case {
+        primitive: "sleep",
+        before: CLUSTER,
+        call: r#"sleep("10ms")"#,
+        uses: &[("clock", 1, "the time", MENDS)],
+    },
+    Case {
         primitive: "sql",
-        seam: "sql",
-        what: "the connection",
         before: POSTGRES,
-        call: "sql(pg, \"SELECT 1\")",
-        ..USE
+        call: r#"sql(pg, "SELECT 1")"#,
+        uses: &[("sql", 1, "the connection", FAILS), ("sql", 2, "a statement", FAILS)],
     },
-    Use {
-        primitive: "sql",
-        seam: "sql",
-        nth: "2",
-        what: "a statement",
-        before: POSTGRES,
-        call: "sql(pg, \"SELECT 1\")",
-        ..USE
-    },
-    Use {
+    Case {
         primitive: "wait_for",
-        seam: "clock",
-        what: "the pause",
-        call: "wait_for(\"the file\", || sh(\"test -e tried || ! touch tried\", #{ check: false }).code == 0)",
-        mends: true,
-        ..USE
+        before: CLUSTER,
+        call: r#"wait_for("the file", || sh("test -e tried || ! touch tried", #{ check: false }).code == 0)"#,
+        uses: &[("clock", 1, "the pause", MENDS)],
     },
-    Use {
+    Case {
         primitive: "write_file",
-        seam: "files",
-        what: "the file",
-        call: "write_file(\"made.txt\", \"text\")",
-        blocks: true,
-        ..USE
+        before: CLUSTER,
+        call: r#"write_file("made.txt", "text")"#,
+        uses: &[("files", 1, "the file", BLOCKS)],
     },
 ];
-
-const BUILD: &str = "build_image(\"program\", #{ build: \"true\", binary: \"program\" })";
-const SERVICE: &str = "deploy_service(c, \"site\", #{ command: [\"sleep\", \"3600\"], port: 8000 })";

@@ -93,7 +93,10 @@ async fn apply_one(space: &Space, object: &DynamicObject, announce: Announce<'_>
     let (api, (resource, is_cluster_wide)) = api_of(space, object).await?;
     let mut object = object.clone();
     let name = object.name_any();
-    let is_left_over = is_cluster_wide && !is_someone_elses(&api, &name, &space.run).await?;
+    let is_left_over = is_cluster_wide
+        && !is_someone_elses(&api, &name, &space.run)
+            .await
+            .map_err(|error| api_failure(&name_of(&object), error))?;
     if is_left_over {
         announce(&resource, &name)?;
     }
@@ -128,8 +131,8 @@ pub(super) async fn api_of(
 }
 
 /// Whether an object without namespace was there before this run.
-async fn is_someone_elses(api: &Api<DynamicObject>, name: &str, run: &str) -> Result<bool, Failure> {
-    let there = api.get_metadata_opt(name).await.map_err(|error| api_failure(name, error))?;
+async fn is_someone_elses(api: &Api<DynamicObject>, name: &str, run: &str) -> Result<bool, kube::Error> {
+    let there = api.get_metadata_opt(name).await?;
     Ok(there.is_some_and(|there| there.labels().get(RUN_LABEL).is_none_or(|label| label != run)))
 }
 

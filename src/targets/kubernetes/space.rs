@@ -115,14 +115,14 @@ fn hide(word: &str, secrets: &Secrets) {
 
 /// What the API said when it refused `what`, as a failure.
 pub(super) fn api_failure(what: &str, error: kube::Error) -> Failure {
-    let what = format!("{what} cannot be had from the cluster");
     match error {
         // Its own display repeats the whole status.
         kube::Error::Api(status) => {
             let kind = if status.code == 404 { Kind::NotFound } else { Kind::Kubernetes };
-            Failure::new(kind, what).cause(std::io::Error::other(status.message))
+            Failure::new(kind, format!("{what} cannot be had from the cluster"))
+                .cause(std::io::Error::other(status.message))
         }
-        error => unanswered(what, error),
+        error => unanswered(format!("the cluster gave no answer about {what}"), error),
     }
 }
 

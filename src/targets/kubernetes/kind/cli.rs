@@ -74,7 +74,8 @@ impl Cli {
     /// The kubeconfig of a cluster, for its administrator. Secret.
     pub(super) async fn kubeconfig(&self, name: &str) -> Result<String, Failure> {
         let failed =
-            Failure::new(Kind::Command, format!("the kubeconfig of the cluster {name} cannot be had"));
+            Failure::new(Kind::Command, format!("the kubeconfig of the cluster {name} cannot be had"))
+                .hint(format!("`docker ps` tells whether {name}-control-plane runs"));
         self.call(&["get", "kubeconfig", "--name", name], failed).await
     }
 
