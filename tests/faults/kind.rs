@@ -199,7 +199,7 @@ const CASES: &[Case] = &[
         call: DEPLOY_REDIS,
         uses: &[
             ("docker", 1, "its image", FAILS),
-            ("docker", 2, "what the node has", FAILS),
+            ("docker", 3, "what the node has", FAILS),
             ("kubernetes", 1, "its first object", FAILS),
             ("kubernetes", 3, "its last object", FAILS),
             ("kubernetes", 4, "what becomes of its pod", MENDS),
