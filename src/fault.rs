@@ -8,7 +8,7 @@
 //! [PRIMITIVE/]SEAM:FAULT:N[+]
 //!
 //! sql:fail:2             the second use of PostgreSQL fails
-//! migrate/sql:hang:1     the first one while a `migrate` runs never ends
+//! migrate/sql:hang:1     the first one by a `migrate` never ends
 //! files:fail:1+          the disk is full from the first use on
 //! ```
 //!

@@ -25,6 +25,7 @@ use super::stage::{PATIENCE, Setting, Stage};
 use super::stop::Stop;
 use super::test;
 use crate::cli::{Keep, RunArgs, TestArgs};
+use crate::fault;
 use crate::report::{Model, ProgressMode, Record, SharedModel, Stream, Verbosity, progress};
 use crate::run::child::Children;
 use crate::run::duration::show;
@@ -236,6 +237,7 @@ impl Session<'_> {
         let token = CancellationToken::new();
         if ended.has_failed() || ended.outcome() != Outcome::Succeeded {
             // Before `on_exit` and teardown, which remove what explains it.
+            let _faults = fault::during("diagnostics");
             let diagnose = token.run_until_cancelled(stage.host.environment.target.diagnose());
             ended.diagnostics = stop.last_words(&token, PATIENCE, diagnose).await.flatten().flatten();
         }

@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 
 use super::clear::clear;
 use super::environment;
+use crate::fault;
 use crate::primitives::{TABLE, hide_params};
 use crate::report::params_digest;
 use crate::run::child::Children;
@@ -227,6 +228,7 @@ impl Stage {
 
     /// Takes everything down. Returns milliseconds, and what was not possible.
     pub(super) async fn take_down(&self, events: &Events) -> (f64, Result<(), Failure>) {
+        let _faults = fault::during("teardown");
         let began = events.emit(EventKind::TeardownStarted);
         let gone = clock::timeout(PATIENCE, self.host.environment.target.teardown()).await;
         let result = match gone {

@@ -1,8 +1,11 @@
 //! The fault that `RECIPE_FAULT` names, and how often its seam was used. In
 //! debug builds only.
 
+use std::cell::RefCell;
 use std::io::Write;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::marker::PhantomData;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::sys::signal::{Signal, raise};
 
@@ -16,13 +19,14 @@ static PLAN: LazyLock<Option<Plan>> = LazyLock::new(|| {
     Some(Plan::parse(&text).unwrap_or_else(|| panic!("{VARIABLE} cannot be `{text}`")))
 });
 
-static PROGRESS: Mutex<Progress> = Mutex::new(Progress { uses: 0, running: Vec::new() });
+/// How often the seam was used.
+static USES: AtomicUsize = AtomicUsize::new(0);
 
-struct Progress {
-    /// How often the seam was used.
-    uses: usize,
-    /// Primitives that run just now.
-    running: Vec<&'static str>,
+thread_local! {
+    /// Primitives that run on this thread, the innermost last. What others do
+    /// meanwhile, also in the background, is not theirs, or the number of a use
+    /// would be another one each time.
+    static RUNNING: RefCell<Vec<&'static str>> = const { RefCell::new(Vec::new()) };
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -80,14 +84,11 @@ impl Plan {
 /// Counts a use of `seam`, and says what is to happen to it.
 pub(super) fn next(seam: Seam) -> Option<Fault> {
     let plan = PLAN.as_ref().filter(|plan| plan.seam == seam)?;
-    let uses = {
-        let mut progress = PROGRESS.lock().unwrap_or_else(PoisonError::into_inner);
-        if plan.primitive.as_ref().is_some_and(|wanted| !progress.running.contains(&wanted.as_str())) {
-            return None;
-        }
-        progress.uses += 1;
-        progress.uses
-    };
+    let is_running = |wanted: &String| RUNNING.with_borrow(|running| running.contains(&wanted.as_str()));
+    if !plan.primitive.as_ref().is_none_or(is_running) {
+        return None;
+    }
+    let uses = USES.fetch_add(1, Ordering::Relaxed) + 1;
     if !plan.comes_with(uses) {
         return None;
     }
@@ -99,22 +100,19 @@ pub(super) fn next(seam: Seam) -> Option<Fault> {
     plan.fault
 }
 
-/// The time while a primitive runs.
+/// The time while a primitive runs, on its thread.
 #[must_use]
-pub struct During(&'static str);
+pub struct During(PhantomData<*const ()>);
 
-/// Faults of this primitive come until the value is dropped.
+/// Faults of this primitive come on this thread until the value is dropped.
 pub fn during(primitive: &'static str) -> During {
-    PROGRESS.lock().unwrap_or_else(PoisonError::into_inner).running.push(primitive);
-    During(primitive)
+    RUNNING.with_borrow_mut(|running| running.push(primitive));
+    During(PhantomData)
 }
 
 impl Drop for During {
     fn drop(&mut self) {
-        let mut progress = PROGRESS.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = progress.running.iter().position(|running| *running == self.0) {
-            progress.running.swap_remove(at);
-        }
+        RUNNING.with_borrow_mut(Vec::pop);
     }
 }
 

@@ -230,7 +230,8 @@ impl ApplyError {
                 }
                 error => error?.hint(),
             },
-            Self::Table(_) | Self::Drift(_) | Self::Lost { .. } => None,
+            Self::Lost { .. } => Some("`recipe logs RUN` shows its log"),
+            Self::Table(_) | Self::Drift(_) => None,
         }
     }
 }

@@ -70,8 +70,12 @@ pub(super) async fn connect_to(postgres: &Postgres, database: &str) -> Result<Se
 }
 
 fn silent(name: &str, host: &Endpoint) -> Failure {
-    Failure::new(Kind::Unreachable, format!("`{name}` does not answer at {host}"))
-        .hint(format!("`recipe logs RUN {name}` shows its log"))
+    Failure::new(Kind::Unreachable, format!("`{name}` does not answer at {host}")).hint(log_of(name))
+}
+
+/// Where a server says why it does not answer.
+pub(super) fn log_of(name: &str) -> String {
+    format!("`recipe logs RUN {name}` shows its log")
 }
 
 async fn sql(_call: Call, args: Arguments) -> Done {

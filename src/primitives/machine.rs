@@ -202,7 +202,9 @@ fn read_file(call: &Call, args: &Arguments) -> Done {
         if error.kind() == std::io::ErrorKind::NotFound {
             Failure::new(Kind::NotFound, format!("there is no file `{path}`"))
         } else {
-            Failure::new(Kind::Io, format!("`{path}` cannot be read")).cause(error)
+            Failure::new(Kind::Io, format!("`{path}` cannot be read"))
+                .hint("`ls -ld` shows whether it is a file that this user may read")
+                .cause(error)
         }
     })
 }
@@ -218,7 +220,11 @@ fn write_file(call: &Call, args: &Arguments) -> Done {
     fault::blocking(Seam::Files)
         .and_then(|()| path.parent().map_or(Ok(()), fs_err::create_dir_all))
         .and_then(|()| fs_err::write(&path, args.text("text")))
-        .map_err(|error| Failure::new(Kind::Io, format!("`{given}` cannot be written")).cause(error))?;
+        .map_err(|error| {
+            Failure::new(Kind::Io, format!("`{given}` cannot be written"))
+                .hint("make room there (`df -h`), or let this user write it (`ls -ld`)")
+                .cause(error)
+        })?;
     DONE
 }
 

@@ -10,7 +10,7 @@ use rhai::Dynamic;
 use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
 use super::Done;
-use super::database::{connect, connect_to};
+use super::database::{connect, connect_to, log_of};
 use crate::fault;
 use crate::run::{Failure, Kind};
 use crate::script::{Arguments, Call, Family, Param, Primitive, Reach, Run, Type};
@@ -130,7 +130,12 @@ fn quoted(name: &str) -> String {
 }
 
 fn refused(postgres: &Postgres, what: &str, error: Error) -> Failure {
-    let mut failure = Failure::new(Kind::Sql, format!("{what} on `{}`", postgres.0.name));
-    failure.hint = error.as_db_error().and_then(|refusal| refusal.hint()).map(str::to_owned);
+    let name = &postgres.0.name;
+    let what = format!("{what} on `{name}`");
+    let Some(refusal) = error.as_db_error() else {
+        return Failure::new(Kind::Unreachable, what).hint(log_of(name)).cause(error);
+    };
+    let mut failure = Failure::new(Kind::Sql, what);
+    failure.hint = refusal.hint().map(str::to_owned);
     failure.cause(error)
 }

@@ -52,6 +52,7 @@ where
     };
     clock::timeout(timeout, answered).await.map_err(|_| {
         Failure::new(Kind::Timeout, format!("`{name}` was not ready within {}: {what}", show(timeout)))
+            .hint("the option `timeout` gives it more time")
             .cause(std::io::Error::other(last))
     })
 }

@@ -6,12 +6,15 @@ use crate::run::{Failure, Kind};
 
 /// `what` did not work, because of `error`.
 pub(super) fn engine_failure(what: &str, error: Error) -> Failure {
-    let kind = match &error {
-        Error::DockerResponseServerError { status_code: 404, .. } => Kind::NotFound,
-        Error::DockerResponseServerError { .. } | Error::DockerStreamError { .. } => Kind::Command,
-        _ => Kind::Unreachable,
+    let failure = match &error {
+        Error::DockerResponseServerError { status_code: 404, .. } => Failure::new(Kind::NotFound, what),
+        Error::DockerResponseServerError { .. } | Error::DockerStreamError { .. } => {
+            Failure::new(Kind::Command, what)
+        }
+        _ => Failure::new(Kind::Unreachable, what)
+            .hint("`docker info` tells whether the container engine answers"),
     };
-    Failure::new(kind, what).cause(Told(told(&error)))
+    failure.cause(Told(told(&error)))
 }
 
 /// Whether the engine has no such image.

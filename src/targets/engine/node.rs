@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use bollard::container::LogOutput;
 use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
@@ -21,6 +22,8 @@ use crate::run::{Failure, Kind};
 const NAMESPACE: &str = "k8s.io";
 /// What is used where containerd's configuration does not say.
 const SNAPSHOTTER: &str = "overlayfs";
+/// Between two looks at whether a command that says no more has ended.
+const ENDING: Duration = Duration::from_millis(5);
 
 /// A node of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -161,9 +164,16 @@ impl Engine {
             () = &mut feed => listen.await,
         };
         let (stdout, stderr) = heard.map_err(failed)?;
-        let ended = asked.inspect_exec(&created.id).await.map_err(failed)?;
+        // The engine may close the streams before it has noted how it ended.
+        let code = loop {
+            let ended = asked.inspect_exec(&created.id).await.map_err(failed)?;
+            match ended.exit_code {
+                Some(code) if ended.running != Some(true) => break code,
+                _ => tokio::time::sleep(ENDING).await,
+            }
+        };
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Ok(Executed { code: ended.exit_code.unwrap_or(-1), stdout: text(stdout), stderr: text(stderr) })
+        Ok(Executed { code, stdout: text(stdout), stderr: text(stderr) })
     }
 }
 

@@ -10,7 +10,7 @@ use kube::discovery::{ApiResource, Scope, pinned_kind};
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, ResourceExt};
 
-use super::space::{MANAGER, MANAGER_LABEL, RUN_LABEL, Space, api_failure};
+use super::space::{MANAGER, MANAGER_LABEL, RUN_LABEL, Space, api_failure, unanswered};
 use crate::run::{Failure, Kind, Step};
 
 /// How long the API may take to serve a new kind of object.
@@ -93,7 +93,10 @@ async fn apply_one(space: &Space, object: &DynamicObject, announce: Announce<'_>
     let (api, (resource, is_cluster_wide)) = api_of(space, object).await?;
     let mut object = object.clone();
     let name = object.name_any();
-    let is_left_over = is_cluster_wide && !is_someone_elses(&api, &name, &space.run).await?;
+    let is_left_over = is_cluster_wide
+        && !is_someone_elses(&api, &name, &space.run)
+            .await
+            .map_err(|error| api_failure(&name_of(&object), error))?;
     if is_left_over {
         announce(&resource, &name)?;
     }
@@ -128,8 +131,8 @@ pub(super) async fn api_of(
 }
 
 /// Whether an object without namespace was there before this run.
-async fn is_someone_elses(api: &Api<DynamicObject>, name: &str, run: &str) -> Result<bool, Failure> {
-    let there = api.get_metadata_opt(name).await.map_err(|error| api_failure(name, error))?;
+async fn is_someone_elses(api: &Api<DynamicObject>, name: &str, run: &str) -> Result<bool, kube::Error> {
+    let there = api.get_metadata_opt(name).await?;
     Ok(there.is_some_and(|there| there.labels().get(RUN_LABEL).is_none_or(|label| label != run)))
 }
 
@@ -169,11 +172,9 @@ async fn established(space: &Space, name: &str) -> Result<(), Failure> {
     let condition = await_condition(api, name, conditions::is_crd_established());
     match tokio::time::timeout(ESTABLISHED, condition).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(Failure::new(
-            Kind::Unreachable,
-            format!("the custom resource definition {name} cannot be watched"),
-        )
-        .cause(error)),
+        Ok(Err(error)) => {
+            Err(unanswered(format!("the custom resource definition {name} cannot be watched"), error))
+        }
         Err(_) => Err(Failure::new(
             Kind::Timeout,
             format!("the custom resource definition {name} was not established within 30 s"),
@@ -187,9 +188,7 @@ fn refused(object: &DynamicObject, error: kube::Error) -> Failure {
     let name = name_of(object);
     let status = match error {
         kube::Error::Api(status) => status,
-        error => {
-            return Failure::new(Kind::Unreachable, format!("{name} cannot be applied")).cause(error);
-        }
+        error => return unanswered(format!("{name} cannot be applied"), error),
     };
     let (what, hint) = explain(&name, &status);
     let failure = Failure::new(Kind::Kubernetes, what).cause(std::io::Error::other(status.message.clone()));

@@ -13,7 +13,7 @@ use super::cleanup::Removal;
 use super::place::Site;
 use super::provider::Made;
 use super::reach::Reached;
-use super::space::{MANAGER, MANAGER_LABEL, RUN_LABEL, Space, api_failure};
+use super::space::{MANAGER, MANAGER_LABEL, RUN_LABEL, Space, api_failure, unanswered};
 use super::template::Rendered;
 use crate::run::{Failure, Kind, Step};
 use crate::targets::Cluster;
@@ -117,11 +117,7 @@ impl Kubernetes {
         let accounts: Api<ServiceAccount> = Api::namespaced(space.client.clone(), name);
         let account = await_condition(accounts, "default", conditions::is_created());
         account.await.map(drop).map_err(|error| {
-            Failure::new(
-                Kind::Unreachable,
-                format!("the service account of the namespace {name} cannot be watched"),
-            )
-            .cause(error)
+            unanswered(format!("the service account of the namespace {name} cannot be watched"), error)
         })
     }
 

@@ -21,6 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::space::Access;
+use crate::fault;
 use crate::run::{Failure, Kind, Secrets};
 use crate::tell::tell;
 
@@ -49,6 +50,7 @@ pub struct Forward {
 /// # Errors
 /// When the file, a port or the kubeconfig cannot be used.
 pub async fn run_forward(path: &Path) -> Result<Infallible, Failure> {
+    let _faults = fault::during("port-forward");
     let unreadable = || Failure::new(Kind::Usage, format!("{} does not say what to forward", path.display()));
     let text = fs_err::read(path).map_err(|error| unreadable().cause(error))?;
     let forward: Forward = serde_json::from_slice(&text).map_err(|error| unreadable().cause(error))?;

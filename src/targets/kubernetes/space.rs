@@ -115,15 +115,20 @@ fn hide(word: &str, secrets: &Secrets) {
 
 /// What the API said when it refused `what`, as a failure.
 pub(super) fn api_failure(what: &str, error: kube::Error) -> Failure {
-    let kind = match &error {
-        kube::Error::Api(status) if status.code == 404 => Kind::NotFound,
-        kube::Error::Api(_) => Kind::Kubernetes,
-        _ => Kind::Unreachable,
-    };
-    let failure = Failure::new(kind, format!("{what} cannot be had from the cluster"));
     match error {
         // Its own display repeats the whole status.
-        kube::Error::Api(status) => failure.cause(std::io::Error::other(status.message)),
-        error => failure.cause(error),
+        kube::Error::Api(status) => {
+            let kind = if status.code == 404 { Kind::NotFound } else { Kind::Kubernetes };
+            Failure::new(kind, format!("{what} cannot be had from the cluster"))
+                .cause(std::io::Error::other(status.message))
+        }
+        error => unanswered(format!("the cluster gave no answer about {what}"), error),
     }
+}
+
+/// `what` happened because the API broke off or said nothing.
+pub(super) fn unanswered(what: String, error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+    Failure::new(Kind::Unreachable, what)
+        .hint("`kubectl get --raw /readyz` tells whether the cluster's API answers")
+        .cause(error)
 }

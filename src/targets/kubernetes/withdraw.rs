@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cleanup::delete_ours;
 use super::place::Site;
-use super::space::{RUN_LABEL, Space, api_failure};
+use super::space::{RUN_LABEL, Space, api_failure, unanswered};
 use super::{Kubernetes, apply, pod};
 use crate::run::{Failure, Kind};
 use crate::targets::Cluster;
@@ -180,7 +180,5 @@ where
     K: kube::Resource + Clone + std::fmt::Debug + Send + serde::de::DeserializeOwned + 'static,
 {
     let waited = await_condition(api, name, conditions::is_deleted(uid)).await;
-    waited.map(drop).map_err(|error| {
-        Failure::new(Kind::Unreachable, format!("the end of {name} cannot be watched")).cause(error)
-    })
+    waited.map(drop).map_err(|error| unanswered(format!("the end of {name} cannot be watched"), error))
 }

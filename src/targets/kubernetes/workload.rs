@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use super::adopt::Own;
 use super::place::Site;
 use super::pod;
+use super::reach::process_of;
 use super::ready::{WorkloadKind, rolled_out};
 use crate::run::event::Level;
 use crate::run::{Failure, Step};
@@ -101,7 +102,11 @@ impl Deployment {
     /// Resolves when nothing leads there any more.
     async fn unreachable(&self) -> Failure {
         match &self.forward {
-            Some(process) => process.died().await,
+            Some(process) => process.died().await.hint(format!(
+                "it led to `{}` from this machine; `recipe logs RUN {}` shows its log",
+                self.name,
+                process_of(&self.name)
+            )),
             None => std::future::pending().await,
         }
     }

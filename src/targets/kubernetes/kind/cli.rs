@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::run::child::{Children, Command, Finished, describe, last_lines};
-use crate::run::{Failure, Kind, Step, find_program};
+use crate::run::{Failure, Kind, Step, find_program, not_executed};
 use crate::targets::engine::Node;
 
 /// Names the program, where it is not called `kind` or not in `PATH`.
@@ -74,7 +74,8 @@ impl Cli {
     /// The kubeconfig of a cluster, for its administrator. Secret.
     pub(super) async fn kubeconfig(&self, name: &str) -> Result<String, Failure> {
         let failed =
-            Failure::new(Kind::Command, format!("the kubeconfig of the cluster {name} cannot be had"));
+            Failure::new(Kind::Command, format!("the kubeconfig of the cluster {name} cannot be had"))
+                .hint(format!("`docker ps` tells whether {name}-control-plane runs"));
         self.call(&["get", "kubeconfig", "--name", name], failed).await
     }
 
@@ -127,8 +128,7 @@ impl Cli {
     }
 
     fn inexecutable(&self, error: std::io::Error) -> Failure {
-        let what = format!("{} cannot be executed", self.program.display());
-        Failure::new(Kind::TargetUnusable, what).cause(error)
+        not_executed(&format!("`{}`", self.program.display()), error)
     }
 }
 

@@ -30,6 +30,7 @@ impl Kind {
         // Held until the cluster is there: another run waits, and finds it.
         step.waiting("other runs that may be making this cluster");
         let _lock = lock(name).await?;
+        step.waiting("kind to say which clusters there are");
         let kubeconfig = self.kubeconfig_file(name);
         let access = Self::access(cli, name, &kubeconfig);
         if cli.clusters(children).await?.iter().any(|known| known == name) {
@@ -79,7 +80,7 @@ async fn lock(name: &str) -> Result<Flock<File>, Failure> {
 async fn recognise(name: &str, client: &Client, digest: &str) -> Result<(), Failure> {
     let marks: Api<ConfigMap> = Api::namespaced(client.clone(), MARK_NAMESPACE);
     let found =
-        marks.get_opt(MARK).await.map_err(|error| api_failure(&format!("the cluster {name}"), error))?;
+        marks.get_opt(MARK).await.map_err(|error| api_failure(&format!("the mark of {name}"), error))?;
     let made_by = found.and_then(|mark| mark.data?.get("digest").cloned());
     if made_by.as_deref() == Some(digest) {
         return Ok(());
