@@ -192,7 +192,7 @@ fn down_finds_what_a_killed_supervisor_has_left() {
     let supervisor = format!("__supervise {}", sandbox.scratch().display());
     let supervisor = sandbox.processes().into_iter().find(|process| process.contains(&supervisor)).unwrap();
     let supervisor: i32 = supervisor.split_whitespace().next().unwrap().parse().unwrap();
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(supervisor), Signal::SIGKILL).unwrap();
+    kill(Pid::from_raw(supervisor), Signal::SIGKILL).unwrap();
     eventually("the supervisor is gone", || !runs(supervisor));
     assert!(runs(child));
 
@@ -220,7 +220,7 @@ fn down_goes_on_when_the_supervisor_dies_under_it() {
 
     let down = sandbox.command(["down"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
     eventually("the supervisor stops the service", || files.join("asked").exists());
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(supervisor), Signal::SIGKILL).unwrap();
+    kill(Pid::from_raw(supervisor), Signal::SIGKILL).unwrap();
     let down: harness::Output = down.wait_with_output().unwrap().into();
     down.success().says(&[&format!("{run} is down")]);
     sandbox.assert_nothing_left();

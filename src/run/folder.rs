@@ -285,14 +285,14 @@ impl RunFolder {
     pub fn write_facts(&self, facts: &Facts) -> io::Result<()> {
         let mark = self.path.parent().map(|runs| runs.with_file_name(OPEN).join(&self.id));
         let mark = mark.unwrap_or_default();
-        if facts.state.is_open() && !mark.exists() {
-            fs_err::create_dir_all(mark.parent().unwrap_or(&mark))?;
-            File::create(&mark)?;
-        }
+        // Before the mark, which alone would say nothing.
         self.write("run.json", &serde_json::to_vec_pretty(facts)?)?;
         if !facts.state.is_open() {
             // It only costs later runs a look.
             let _ = std::fs::remove_file(mark);
+        } else if !mark.exists() {
+            fs_err::create_dir_all(mark.parent().unwrap_or(&mark))?;
+            File::create(&mark)?;
         }
         Ok(())
     }
