@@ -5,7 +5,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 # Where cargo puts what it builds.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: run test test-e2e test-html test-kill test-kind kind-images lint deny fuzz bench bench-kind clean
+.PHONY: run test test-e2e test-html test-kill test-kind kind-images lint check-mac deny fuzz bench bench-kind clean
 
 ## Install what is missing, build, and set up the DataStorage environment.
 run:
@@ -50,6 +50,10 @@ kind-images:
 lint:
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
+
+## Whether it compiles for macOS, where rustup can have what that takes.
+check-mac:
+	.ci/check-mac
 
 ## Licences, sources and duplicates of all that this is built from, and advisories
 ## where their database can be fetched.

@@ -1,11 +1,10 @@
 //! How busy the machine is while a run goes on. All of it, since most of the
 //! work is done by others: servers, container engines, compilers.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use nix::sys::statvfs::statvfs;
-
+use super::disk;
 use super::dispatcher::Events;
 use super::event::EventKind;
 
@@ -26,7 +25,11 @@ pub async fn watch(events: Events, data: PathBuf) {
         let Some((ticks, memory_bytes)) = Ticks::read().zip(memory_in_use()) else { return };
         let cpu = ticks.busy_since(&last);
         last = ticks;
-        events.emit(EventKind::MachineSampled { cpu, memory_bytes, disk_bytes: disk_in_use(&data) });
+        events.emit(EventKind::MachineSampled {
+            cpu,
+            memory_bytes,
+            disk_bytes: disk::used(&data).unwrap_or_default(),
+        });
     }
 }
 
@@ -77,13 +80,6 @@ pub fn own_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages = text.split_whitespace().nth(1)?.parse::<u64>().ok()?;
     Some(pages * nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok()??.unsigned_abs())
-}
-
-fn disk_in_use(data: &Path) -> u64 {
-    #[cfg_attr(target_os = "linux", expect(clippy::useless_conversion, reason = "u32 on macOS"))]
-    let used = statvfs(data)
-        .map(|fs| u64::from(fs.blocks().saturating_sub(fs.blocks_free())) * u64::from(fs.fragment_size()));
-    used.unwrap_or_default()
 }
 
 #[cfg(test)]

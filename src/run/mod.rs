@@ -4,6 +4,7 @@
 
 pub mod child;
 pub mod clock;
+pub mod disk;
 pub mod dispatcher;
 pub mod duration;
 pub mod event;

@@ -8,9 +8,9 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use nix::sys::statvfs::statvfs;
 use serde::{Deserialize, Serialize};
 
+use super::disk;
 use super::failure::{Failure, Kind};
 pub use crate::supervise::MARK_VARIABLE;
 use crate::supervise::{ProcessId, socket_path};
@@ -104,9 +104,7 @@ fn base() -> PathBuf {
         return base.into();
     }
     let shm = Path::new("/dev/shm");
-    #[cfg_attr(target_os = "linux", expect(clippy::useless_conversion, reason = "u32 on macOS"))]
-    let free = statvfs(shm).map(|fs| u64::from(fs.blocks_available()) * u64::from(fs.fragment_size()));
-    let usable = free.is_ok_and(|free| free >= ENOUGH)
+    let usable = disk::free(shm).is_ok_and(|free| free >= ENOUGH)
         && nix::unistd::access(shm, nix::unistd::AccessFlags::W_OK).is_ok();
     if usable { shm.to_owned() } else { std::env::temp_dir() }
 }

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use super::identity::{Found, ProcessId, processes};
+#[cfg(target_os = "linux")]
+use super::identity::processes;
+use super::identity::{Found, ProcessId};
 use super::process::{KILL_WAIT, ask, kill_trees};
 use super::shared_memory::SharedMemory;
 

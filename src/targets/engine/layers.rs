@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
-use nix::sys::statvfs::statvfs;
 use sha2::{Digest as _, Sha256};
 
 use super::program::hex;
+use crate::run::disk;
 use crate::targets::caches;
 
 /// Bytes of all layers kept.
@@ -63,9 +63,7 @@ impl Layers {
     pub(super) fn keep(&self, size: u64) -> Option<Keeping<'_>> {
         static SERIAL: AtomicU64 = AtomicU64::new(0);
         let folder = self.folder.as_ref().filter(|_| size <= self.limit / 2)?;
-        let disk = statvfs(folder).ok()?;
-        let free = disk.blocks_available().saturating_mul(disk.fragment_size());
-        if free < size + RESERVE {
+        if disk::free(folder).ok()? < size + RESERVE {
             return None;
         }
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);

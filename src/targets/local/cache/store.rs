@@ -25,12 +25,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use jiff::Timestamp;
-use nix::sys::statvfs::statvfs;
 use serde::{Deserialize, Serialize};
 
 use super::held::{Held, VERIFIED, boot, was_stopped_cleanly};
 use super::key::{MigratedFile, Part};
 use super::tree::{Size, Tree};
+use crate::run::disk;
 use crate::targets::caches::{self, write};
 
 /// Bytes of the disk that are left alone.
@@ -287,9 +287,7 @@ fn remove_unlocked(path: &Path) {
 
 /// Fails where the disk of `folder` has not this many bytes left.
 pub(super) fn require_room(folder: &Path, bytes: u64) -> io::Result<()> {
-    let disk = statvfs(folder)?;
-    #[cfg_attr(target_os = "linux", expect(clippy::useless_conversion, reason = "u32 on macOS"))]
-    let free = u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size()));
+    let free = disk::free(folder)?;
     if free < bytes {
         let what = format!("{} has only {} MB left", folder.display(), free / 1_000_000);
         return Err(io::Error::new(io::ErrorKind::StorageFull, what));
