@@ -6,7 +6,7 @@ mod harness;
 use std::io::Write;
 use std::process::Stdio;
 
-use harness::{Output, Sandbox};
+use harness::{Output, Sandbox, told};
 
 const RECIPE: &str = r#"
 let cluster = create_cluster("attach");
@@ -32,11 +32,6 @@ spec:
         - name: {{ name | tojson }}
           env: [{ name: ADDED, value: "by the patch" }]
 "#;
-
-/// What `tests/kind/machine` tells, which `make test-kind` reads.
-fn told(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run these tests by `make test-kind`"))
-}
 
 #[test]
 #[ignore = "needs a container engine: make test-kind"]

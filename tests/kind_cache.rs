@@ -6,7 +6,7 @@ mod harness;
 
 use std::process::{Command, Stdio};
 
-use harness::{Output, Sandbox};
+use harness::{Output, Sandbox, told};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
@@ -24,11 +24,6 @@ output(#{
 
 const FIRST: &str =
     "CREATE TABLE fruit (id int PRIMARY KEY, name text); INSERT INTO fruit VALUES (1, 'apple');";
-
-/// What `tests/kind/machine` tells, which `make test-kind` reads.
-fn told(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run these tests by `make test-kind`"))
-}
 
 fn sandbox() -> Sandbox {
     Sandbox::with(RECIPE)

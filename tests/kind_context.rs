@@ -6,12 +6,7 @@ mod harness;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use harness::Sandbox;
-
-/// What `tests/kind/machine` tells, which `make test-kind` reads.
-fn told(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run these tests by `make test-kind`"))
-}
+use harness::{Sandbox, told};
 
 /// Runs a program to its end and returns what it wrote.
 #[track_caller]

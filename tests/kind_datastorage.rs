@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use harness::live::eventually;
-use harness::{Output, Sandbox};
+use harness::{Output, Sandbox, told};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
@@ -18,11 +18,6 @@ use serde_json::{Value, json};
 
 const RECIPE: &str = "recipes/datastorage.rhai";
 const NAMESPACE: &str = "datastorage-e2e";
-
-/// What `tests/kind/machine` tells, which `make test-kind` reads.
-fn told(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run these tests by `make test-kind`"))
-}
 
 fn set_up(sandbox: &Sandbox, args: &[&str]) -> (Output, Value) {
     let images = [("postgres_image", "POSTGRES"), ("redis_image", "REDIS"), ("base", "BASE")]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 
-use harness::{Output, Sandbox};
+use harness::{Output, Sandbox, told};
 use serde_json::Value;
 
 /// Two servers, a migrated and seeded database, and a service that uses it.
@@ -32,11 +32,6 @@ output(#{
 "#;
 
 const ITEM: &str = "CREATE TABLE item (id int PRIMARY KEY, name text);";
-
-/// What `tests/kind/machine` tells, which `make test-kind` reads.
-fn told(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run these tests by `make test-kind`"))
-}
 
 fn command(sandbox: &Sandbox, args: &[&str]) -> Output {
     let images = [("postgres_image", "POSTGRES"), ("redis_image", "REDIS")]

@@ -44,17 +44,18 @@ pub async fn end_marked(run_dir: &Path, grace: Duration) {
     let _ = timeout(grace, gone(&eldest)).await;
     let all: Vec<ProcessId> = found.iter().map(|process| process.id).collect();
     let _ = timeout(grace, gone(&all)).await;
+    let mut memory = SharedMemory::default();
     let killed = async {
         loop {
             let left = marked(run_dir);
             if left.is_empty() {
                 break;
             }
+            memory.add(left.iter().copied());
             kill_trees(left);
             sleep(PAUSE).await;
         }
     };
-    let memory = SharedMemory::mapped_by(marked(run_dir));
     // Whoever does not go belongs to another user, and keeps no directory.
     let _ = timeout(KILL_WAIT, killed).await;
     memory.free();

@@ -18,9 +18,10 @@
 //!
 //! # Layout
 //! `shim` is the supervisor; `clients` (who is connected), `process`, `teardown`,
-//! `marked` (who else belongs to the run), `shared_memory` (what a killed PostgreSQL leaves) and `ports` (with `claim` and `port_holder`) are its parts. `client` is the
-//! other side, on top of `connection`. Both share [`protocol`], `failure` and
-//! `identity`.
+//! `marked` (who else belongs to the run), `shared_memory` (what a killed
+//! PostgreSQL leaves) and `ports` (with `claim` and `port_holder`) are its parts.
+//! `client` is the other side, on top of `connection`. Both share [`protocol`],
+//! `failure` and `identity`.
 
 mod claim;
 mod client;

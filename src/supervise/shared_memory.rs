@@ -28,7 +28,8 @@ impl SharedMemory {
     /// of in the directories of `scratch`.
     #[must_use]
     pub fn of(processes: impl IntoIterator<Item = ProcessId>, scratch: &Path) -> Self {
-        let mut memory = Self::mapped_by(processes);
+        let mut memory = Self::default();
+        memory.add(processes);
         for home in std::fs::read_dir(scratch).into_iter().flatten().flatten() {
             memory.segments.extend(recorded(&home.path().join("data/postmaster.pid")));
         }
@@ -38,17 +39,17 @@ impl SharedMemory {
     /// What the group of this leader has mapped: to be asked before it is killed.
     #[must_use]
     pub fn of_group(leader: i32) -> Self {
-        Self::mapped_by(group(leader))
+        let mut memory = Self::default();
+        memory.add(group(leader));
+        memory
     }
 
-    /// What `processes` have mapped.
-    pub(super) fn mapped_by(processes: impl IntoIterator<Item = ProcessId>) -> Self {
-        let mut memory = Self::default();
+    /// Adds what `processes` have mapped.
+    pub(super) fn add(&mut self, processes: impl IntoIterator<Item = ProcessId>) {
         for process in processes {
             let maps = std::fs::read_to_string(format!("/proc/{}/maps", process.pid)).unwrap_or_default();
-            maps.lines().for_each(|line| memory.add_mapped(line));
+            maps.lines().for_each(|line| self.add_mapped(line));
         }
-        memory
     }
 
     /// `ADDRESS MODE OFFSET DEVICE INODE NAME`; the inode of a segment is its id.

@@ -6,9 +6,9 @@
 //! manifests, its configuration, the choice of a toolchain, the compiler and
 //! the environment; all of these are added. A build is left out only if all are
 //! as they were when this very command last succeeded, files by their contents
-//! ([`digest`]), and if nobody has touched the program since. A package with a build script
-//! may depend on anything, so then cargo is always asked. So it is when the
-//! command is more than one plain `cargo build`.
+//! ([`digest`]), and if nobody has touched the program since. A package with a
+//! build script may depend on anything, so then cargo is always asked. So it is
+//! when the command is more than one plain `cargo build`.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;

@@ -13,6 +13,12 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
+/// What `tests/kind/machine` tells, which `make test-kind` reads.
+#[track_caller]
+pub fn told(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run these tests by `make test-kind`"))
+}
+
 /// A place to run `recipe` in.
 pub struct Sandbox {
     files: TempDir,

@@ -1,7 +1,7 @@
 //! Secrets of the sources that only the target `kind` has: the credentials of
 //! registries, build arguments, kubeconfigs and pods.
 
-use crate::harness::Sandbox;
+use crate::harness::{Sandbox, told};
 use crate::scan::{REPORTS, hides_all};
 
 const REGISTRY: &str = "R3gistry-canary-of-auths";
@@ -46,11 +46,6 @@ ARG API_TOKEN
 ARG PLAIN
 RUN echo "token $API_TOKEN" && printf %s "$PLAIN" | base64 && echo "wrong $PLAIN" >&2
 "#;
-
-/// What `tests/kind/machine` tells, which `make test-kind` reads.
-fn told(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run these tests by `make test-kind`"))
-}
 
 /// The private keys in a kubeconfig.
 fn keys(kubeconfig: &str) -> Vec<String> {
