@@ -124,7 +124,7 @@ impl Session<'_> {
         let setting = self.setting();
         let stage = match self.found() {
             Some(_) => setting.take_over(&folder, &facts, &events, stop.children()).await,
-            None => setting.stage(&folder, &facts, &events, stop.children()).await,
+            None => setting.stage(&folder, &facts, &events, stop.children()),
         };
         let mut clearing = self.runtime.spawn(clear_dead(events.clone()));
         let watching = self.runtime.spawn(machine::watch(events.clone(), facts.scratch.clone()));

@@ -94,7 +94,7 @@ impl Setting<'_> {
     }
 
     /// Makes what a script needs before its first line.
-    pub(super) async fn stage(
+    pub(super) fn stage(
         &self,
         folder: &RunFolder,
         facts: &Facts,
@@ -111,7 +111,7 @@ impl Setting<'_> {
                 .cause(error)
         };
         let exe = std::env::current_exe().map_err(unwritable)?;
-        let supervisor = Supervisor::start(&exe, &scratch).await.map_err(broken)?;
+        let supervisor = Supervisor::launch(&exe, &scratch).map_err(broken)?;
         let memory = Memory::open(&folder.path).map_err(unwritable)?;
         Ok(self.around(supervisor, journal, memory, folder, facts, events, children))
     }

@@ -103,6 +103,18 @@ impl Supervisor {
     /// [`SupervisorError::LongPath`], [`SupervisorError::Launch`] and
     /// [`SupervisorError::NotReady`]; `run_dir` stays then.
     pub async fn start(exe: &Path, run_dir: &Path) -> Result<Self, SupervisorError> {
+        let supervisor = Self::launch(exe, run_dir)?;
+        supervisor.connection.ready().await?;
+        Ok(supervisor)
+    }
+
+    /// As [`Self::start`], without waiting: calls do, and tell if it cannot work.
+    /// To be called in a runtime.
+    ///
+    /// # Errors
+    /// [`SupervisorError::LongPath`] and [`SupervisorError::Launch`]; `run_dir`
+    /// stays then.
+    pub fn launch(exe: &Path, run_dir: &Path) -> Result<Self, SupervisorError> {
         let launch = |source| SupervisorError::Launch { exe: exe.to_owned(), source };
         let run_dir = std::path::absolute(run_dir).map_err(launch)?;
         check_length(&run_dir)?;
@@ -120,7 +132,10 @@ impl Supervisor {
             .spawn()
             .map_err(launch)?;
         let stream = UnixStream::from_std(ours).map_err(launch)?;
-        Ok(Self { connection: Arc::new(Connection::open(stream, Some(child), &run_dir).await?) })
+        // It cannot have vanished: nobody has reaped it.
+        let process = child.id().and_then(|pid| ProcessId::of(i32::try_from(pid).ok()?));
+        let process = process.ok_or_else(|| launch(io::Error::other("/proc is not mounted")))?;
+        Ok(Self { connection: Arc::new(Connection::launched(stream, child, process, &run_dir)) })
     }
 
     /// Connects to the supervisor of `run_dir`, for as long as it exists.
@@ -131,7 +146,7 @@ impl Supervisor {
         let socket = socket_path(run_dir);
         let stream = UnixStream::connect(&socket).await;
         let stream = stream.map_err(|source| SupervisorError::Connect { socket, source })?;
-        Ok(Self { connection: Arc::new(Connection::open(stream, None, run_dir).await?) })
+        Ok(Self { connection: Arc::new(Connection::open(stream, run_dir).await?) })
     }
 
     /// The supervisor's own process.

@@ -4,7 +4,7 @@
 //! its caller and each exit to whoever started the process.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::client::SupervisorError;
 use super::failure::Failure;
 use super::identity::ProcessId;
-use super::protocol::{Call, Exit, Message, Reply, Request, VERSION};
+use super::protocol::{Call, Exit, Message, Ready, Reply, Request, VERSION};
 
 /// Dropping it closes the socket.
 pub(super) struct Connection {
@@ -32,12 +32,30 @@ struct Shared {
     supervisor: ProcessId,
     next_id: AtomicU64,
     calls: Mutex<Calls>,
+    ready: CancellationToken,
     gone: CancellationToken,
 }
 
 enum Calls {
     Waiting(HashMap<u64, Caller>),
-    Gone { how: String },
+    Over(End),
+}
+
+/// Why nothing can be asked any more: the [`SupervisorError`] of each who asks.
+enum End {
+    NotReady { run_dir: PathBuf, log: String },
+    Version { found: u32, pid: i32 },
+    Gone { pid: i32, how: String },
+}
+
+impl From<&End> for SupervisorError {
+    fn from(end: &End) -> Self {
+        match end {
+            End::NotReady { run_dir, log } => Self::NotReady { run_dir: run_dir.clone(), log: log.clone() },
+            End::Version { found, pid } => Self::Version { found: *found, pid: *pid },
+            End::Gone { pid, how } => Self::Gone { pid: *pid, how: how.clone() },
+        }
+    }
 }
 
 struct Caller {
@@ -52,33 +70,58 @@ pub(super) struct Spawning {
 }
 
 impl Connection {
-    /// Waits until the supervisor is ready. `child` is the supervisor itself, if
-    /// it is ours to reap.
-    pub(super) async fn open(
-        stream: UnixStream,
-        child: Option<Child>,
-        run_dir: &Path,
-    ) -> Result<Self, SupervisorError> {
+    /// Of a supervisor that somebody else has started. Waits until it is ready.
+    pub(super) async fn open(stream: UnixStream, run_dir: &Path) -> Result<Self, SupervisorError> {
         let (read, write) = stream.into_split();
         let mut messages = BufReader::new(read).lines();
-        let Some(Message::Ready(ready)) = next(&mut messages).await else {
-            let log = fs_err::read_to_string(run_dir.join("supervisor.log")).unwrap_or_default();
-            let log = if log.is_empty() { "it wrote no reason".into() } else { log.trim_end().into() };
-            return Err(SupervisorError::NotReady { run_dir: run_dir.to_owned(), log });
-        };
-        if ready.version != VERSION {
-            return Err(SupervisorError::Version { found: ready.version, pid: ready.process.pid });
-        }
+        let ready = greeting(&mut messages, run_dir).await.map_err(|end| SupervisorError::from(&end))?;
+        let (connection, lines) = Self::begin(ready.process, write);
+        connection.shared.ready.cancel();
+        tokio::spawn(read_messages(messages, connection.shared.clone(), lines, None));
+        Ok(connection)
+    }
+
+    /// Of a supervisor that was just started, which is this process's to reap.
+    /// Until it is ready, calls wait in the socket.
+    pub(super) fn launched(stream: UnixStream, child: Child, supervisor: ProcessId, run_dir: &Path) -> Self {
+        let (read, write) = stream.into_split();
+        let mut messages = BufReader::new(read).lines();
+        let (connection, lines) = Self::begin(supervisor, write);
+        let (shared, run_dir) = (connection.shared.clone(), run_dir.to_owned());
+        tokio::spawn(async move {
+            match greeting(&mut messages, &run_dir).await {
+                Ok(_) => {
+                    shared.ready.cancel();
+                    read_messages(messages, shared, lines, Some(child)).await;
+                }
+                Err(end) => shared.end(end),
+            }
+        });
+        connection
+    }
+
+    /// Gives also what the reader sends by: weak, else the connection would keep
+    /// itself open.
+    fn begin(supervisor: ProcessId, write: OwnedWriteHalf) -> (Self, WeakUnboundedSender<Vec<u8>>) {
         let shared = Arc::new(Shared {
-            supervisor: ready.process,
+            supervisor,
             next_id: AtomicU64::new(1),
             calls: Mutex::new(Calls::Waiting(HashMap::new())),
+            ready: CancellationToken::new(),
             gone: CancellationToken::new(),
         });
         let (lines, queue) = unbounded_channel();
+        let weak = lines.downgrade();
         tokio::spawn(write_lines(write, queue));
-        tokio::spawn(read_messages(messages, shared.clone(), lines.downgrade(), child));
-        Ok(Self { shared, lines })
+        (Self { shared, lines }, weak)
+    }
+
+    /// Waits until the supervisor is ready.
+    pub(super) async fn ready(&self) -> Result<(), SupervisorError> {
+        tokio::select! {
+            () = self.shared.ready.cancelled() => Ok(()),
+            () = self.shared.gone.cancelled() => Err(self.shared.over()),
+        }
     }
 
     pub(super) fn supervisor(&self) -> ProcessId {
@@ -99,16 +142,13 @@ impl Connection {
         let (reply, answer) = oneshot::channel();
         match &mut *self.shared.calls() {
             Calls::Waiting(callers) => callers.insert(id, Caller { reply, spawning }),
-            Calls::Gone { how } => return Err(self.shared.gone_error(how)),
+            Calls::Over(end) => return Err((&*end).into()),
         };
         // Fails only when the supervisor is gone: then there is no answer either.
         let _ = self.lines.send(line);
         match answer.await {
             Ok(result) => Ok(result?),
-            Err(_) => Err(match &*self.shared.calls() {
-                Calls::Gone { how } => self.shared.gone_error(how),
-                Calls::Waiting(_) => self.shared.gone_error(""),
-            }),
+            Err(_) => Err(self.shared.over()),
         }
     }
 }
@@ -121,19 +161,40 @@ impl Shared {
     fn take_caller(&self, id: u64) -> Option<Caller> {
         match &mut *self.calls() {
             Calls::Waiting(callers) => callers.remove(&id),
-            Calls::Gone { .. } => None,
+            Calls::Over(_) => None,
         }
     }
 
-    fn gone_error(&self, how: &str) -> SupervisorError {
-        SupervisorError::Gone { pid: self.supervisor.pid, how: how.to_owned() }
+    fn end(&self, end: End) {
+        *self.calls() = Calls::Over(end);
+        self.gone.cancel();
+    }
+
+    fn over(&self) -> SupervisorError {
+        match &*self.calls() {
+            Calls::Over(end) => end.into(),
+            Calls::Waiting(_) => SupervisorError::Gone { pid: self.supervisor.pid, how: String::new() },
+        }
+    }
+}
+
+/// The first message, which says that the supervisor is ready.
+async fn greeting(messages: &mut Lines<BufReader<OwnedReadHalf>>, run_dir: &Path) -> Result<Ready, End> {
+    let Some(Message::Ready(ready)) = next(messages).await else {
+        let log = fs_err::read_to_string(run_dir.join("supervisor.log")).unwrap_or_default();
+        let log = if log.is_empty() { "it wrote no reason".into() } else { log.trim_end().into() };
+        return Err(End::NotReady { run_dir: run_dir.to_owned(), log });
+    };
+    if ready.version == VERSION {
+        Ok(ready)
+    } else {
+        Err(End::Version { found: ready.version, pid: ready.process.pid })
     }
 }
 
 async fn read_messages(
     mut messages: Lines<BufReader<OwnedReadHalf>>,
     shared: Arc<Shared>,
-    // Weak: else the connection would keep itself open.
     lines: WeakUnboundedSender<Vec<u8>>,
     child: Option<Child>,
 ) {
@@ -175,8 +236,7 @@ async fn read_messages(
         Some(mut child) => child.wait().await.map(|status| format!(" ({status})")).unwrap_or_default(),
         None => String::new(),
     };
-    *shared.calls() = Calls::Gone { how };
-    shared.gone.cancel();
+    shared.end(End::Gone { pid: shared.supervisor.pid, how });
 }
 
 async fn write_lines(mut stream: OwnedWriteHalf, mut lines: UnboundedReceiver<Vec<u8>>) {

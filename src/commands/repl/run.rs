@@ -62,7 +62,7 @@ impl Run {
             sequential: false,
         });
         let children = Children::default();
-        let stage = setting.stage(&folder, &facts, &events, &children).await;
+        let stage = setting.stage(&folder, &facts, &events, &children);
         match stage {
             Ok(stage) => {
                 Ok(Self { stage, dispatcher, children, attached: false, token: CancellationToken::new() })
