@@ -20,10 +20,6 @@ use crate::targets::caches::Caches;
 use crate::tell::tell;
 use crate::{exit, settings};
 
-/// Problems that make a run pointless, whichever way it would take. Others may
-/// lie where it never comes, or in a `try`; `recipe check` tells all.
-const REFUSED: [&str; 3] = ["unknown", "arity", "option"];
-
 pub(super) fn run(args: &UpArgs) -> Done {
     play(&args.run, if args.rm { Purpose::Nothing } else { Purpose::Use }, args.reuse)
 }
@@ -51,8 +47,7 @@ fn set_up(args: &RunArgs, purpose: Purpose<'_>, reuse: bool) -> Done {
         Ok(program) => Arc::new(program),
         Err(diagnostic) => return refuse(args, &[*diagnostic]),
     };
-    let mut problems = program.check();
-    problems.retain(|problem| REFUSED.contains(&problem.code.as_str()));
+    let problems = program.refusals();
     if !problems.is_empty() {
         return refuse(args, &problems);
     }

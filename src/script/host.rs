@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::thread;
 
 use futures::future::BoxFuture;
-use rhai::packages::Package;
+use rhai::packages::{Package, StandardPackage};
 use rhai::{Dynamic, Engine, EvalAltResult, FnPtr, NativeCallContext, OptimizationLevel, Position, Scope};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -96,9 +96,12 @@ pub(super) struct ExitHook {
     call: Call,
 }
 
+/// Rhai's own functions, which engines share.
+static STANDARD: LazyLock<StandardPackage> = LazyLock::new(StandardPackage::new);
+
 pub(super) fn engine(table: Table, sources: &Sources) -> Engine {
     let mut engine = Engine::new_raw();
-    rhai::packages::StandardPackage::new().register_into_engine(&mut engine);
+    STANDARD.register_into_engine(&mut engine);
     engine
         // Constant folding loses the positions of keys in option maps.
         .set_optimization_level(OptimizationLevel::None)

@@ -73,7 +73,6 @@ impl Program {
             engine: Arc::new(engine),
             sources,
             main,
-            workspace: folder.to_owned(),
             ast: Arc::new(AST::empty()),
             overriding: None,
             table,

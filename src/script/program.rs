@@ -1,6 +1,6 @@
 //! A recipe compiled together with its modules.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rhai::{AST, Caches, Dynamic, Engine, EvalAltResult, Scope};
@@ -20,8 +20,6 @@ pub struct Program {
     pub sources: Sources,
     /// The key of the recipe among them.
     pub(super) main: String,
-    /// What its relative paths are relative to.
-    pub(super) workspace: PathBuf,
     pub(super) ast: Arc<AST>,
     /// The file whose functions replace some of the recipe's.
     pub(super) overriding: Option<Arc<AST>>,
@@ -65,13 +63,13 @@ impl Program {
             .and_then(|overriding| Ok((sources.compile(&engine, path)?, overriding)));
         let (ast, overriding) = compiled.map_err(|error| Box::new(diagnostic::compile(&sources, &error)))?;
         drop(others);
-        Ok(Self { engine, sources, main, workspace: workspace_of(path), ast, overriding, table })
+        Ok(Self { engine, sources, main, ast, overriding, table })
     }
 
-    /// Problems that can be seen without running the recipe, warnings too.
+    /// Problems that make a run pointless, whichever way it would take.
     #[must_use]
-    pub fn check(&self) -> Vec<Diagnostic> {
-        check::compiled(&self.engine, &self.sources, self.table, &self.workspace)
+    pub fn refusals(&self) -> Vec<Diagnostic> {
+        check::refusals(&self.engine, &self.sources, self.table)
     }
 
     /// All problems of the recipe at `path`, also where it does not compile.

@@ -17,8 +17,9 @@ pub(super) mod unbound;
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 
-use rhai::{Engine, Position};
+use rhai::{AST, Engine, Position};
 
 pub use site::Site;
 pub(in crate::script) use site::sites;
@@ -104,6 +105,18 @@ pub(super) fn compiled(
         problems.extend(diagnostics(sources, key, found));
     }
     problems
+}
+
+/// Calls that are wrong in all files, whichever way a run would take. Other
+/// problems may lie where it never comes, or in a `try`.
+pub(super) fn refusals(engine: &Engine, sources: &Sources, table: Table) -> Vec<Diagnostic> {
+    const REFUSED: [&str; 3] = ["unknown", "arity", "option"];
+    let in_file = |(key, ast): &(String, Arc<AST>)| {
+        let mut found = calls::findings(engine, table, ast, &overridden(sources, key));
+        found.retain(|finding| REFUSED.contains(&finding.code));
+        diagnostics(sources, key, found)
+    };
+    sources.trees().iter().flat_map(in_file).collect()
 }
 
 /// The functions of the file that another one overrides, and can call.
