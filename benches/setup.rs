@@ -225,7 +225,8 @@ impl Bench {
         took.initdb = ms(began);
 
         let began = Instant::now();
-        let settings = "fsync=off synchronous_commit=off full_page_writes=off max_wal_senders=0 jit=off";
+        let settings = "fsync=off synchronous_commit=off full_page_writes=off max_wal_senders=0 jit=off \
+                        shared_buffers=32MB";
         let mut postgres = self.server("postgres", dir.path());
         postgres.arg("-D").arg(&data).arg("-k").arg(dir.path()).args(["-p", &port.to_string()]);
         postgres.args(settings.split(' ').flat_map(|setting| ["-c", setting]));

@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use crate::run::folder::Facts;
 use crate::run::journal::{self, Change};
 use crate::run::{Failure, Kind, RunFolder};
-use crate::supervise::{ProcessId, SharedMemory, end_marked, marked};
+use crate::supervise::{ProcessId, SharedMemory, end_marked, marked, remove_all};
 use crate::targets::kubernetes::clean_up;
 
 /// How long a process group has to quit by itself.
@@ -46,7 +46,7 @@ pub(super) async fn clear_machine(mut leaders: Vec<ProcessId>, scratch: &Path) -
     join_all(leaders.into_iter().map(end)).await;
     end_marked(scratch, STRAGGLERS).await;
     memory.free();
-    match fs_err::remove_dir_all(scratch) {
+    match remove_all(scratch) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(Failure::new(Kind::Io, format!("{} cannot be removed", scratch.display())).cause(error))
         }

@@ -18,7 +18,7 @@
 //!
 //! # Layout
 //! `shim` is the supervisor; `clients` (who is connected), `process`, `teardown`,
-//! `marked` (who else belongs to the run), `shared_memory` (what a killed
+//! `overlay` (directories without a copy), `marked` (who else belongs to the run), `shared_memory` (what a killed
 //! PostgreSQL leaves) and `ports` (with `claim` and `port_holder`) are its parts.
 //! `client` is the other side, on top of `connection`. Both share [`protocol`],
 //! `failure` and `identity`.
@@ -30,6 +30,7 @@ mod connection;
 mod failure;
 mod identity;
 mod marked;
+mod overlay;
 mod port_holder;
 mod ports;
 mod process;
@@ -45,7 +46,8 @@ pub use client::{Process, Supervisor, SupervisorError};
 pub use failure::{Failure, PortHolder};
 pub use identity::ProcessId;
 pub use marked::{MARK_VARIABLE, end_marked, marked};
-pub use protocol::{Exit, Lease, ProcessStatus, Signal, Spawn, Status, StopPolicy, Successor, User};
+pub use overlay::remove_all;
+pub use protocol::{Exit, Lease, Overlay, ProcessStatus, Signal, Spawn, Status, StopPolicy, Successor, User};
 pub use shared_memory::SharedMemory;
 pub use shim::run_shim;
 pub use unchecked::inherited;

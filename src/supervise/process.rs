@@ -3,6 +3,7 @@
 //! Each child leads a process group of its own. Such a group is signalled only
 //! while its leader is not reaped: until then nobody else can have its number.
 
+use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::failure::Failure;
 use super::identity::{ProcessId, descendants};
+use super::overlay::{self, Mount};
 use super::protocol::{Ended, Exit, ProcessStatus, Signal, Spawn, StopPolicy};
 use super::shared_memory::SharedMemory;
 use super::unchecked::prepare_in_child;
@@ -43,6 +45,8 @@ pub(super) struct Child {
     /// It would leave something behind if it were killed.
     needs_grace: bool,
     since: Timestamp,
+    /// Keeps what its overlay shows, while it runs.
+    lower: RefCell<Option<File>>,
     ended: watch::Sender<Option<Ended>>,
 }
 
@@ -58,11 +62,16 @@ impl Child {
         let mut command = Command::new(&spec.program);
         command.args(&spec.args).env_clear().envs(&spec.env).current_dir(&spec.cwd);
         command.stdin(Stdio::null()).stdout(log).stderr(stderr).process_group(0);
-        if let Some(user) = spec.user {
+        let (mut lower, mut mount) = (None, None);
+        if let Some(overlay) = &spec.overlay {
+            let failed = |error| not_started(spec, &error);
+            lower = Some(overlay::hold(overlay).map_err(failed)?);
+            mount = Some(Mount::prepare(overlay, spec.user).map_err(failed)?);
+        } else if let Some(user) = spec.user {
             // Drops the supplementary groups, too.
             command.uid(user.uid).gid(user.gid);
         }
-        prepare_in_child(&mut command, spec.on_supervisor_death);
+        prepare_in_child(&mut command, mount, spec.on_supervisor_death);
 
         // Returns when the program is executed. Dropping the handle leaves the
         // reaping to `reap`.
@@ -74,6 +83,7 @@ impl Child {
             stop: spec.stop,
             needs_grace: spec.on_supervisor_death != Signal::Kill,
             since: Timestamp::now(),
+            lower: RefCell::new(lower),
             ended: watch::Sender::new(None),
         })
     }
@@ -131,6 +141,7 @@ impl Child {
     }
 
     pub(super) fn record_end(&self, exit: Exit) {
+        drop(self.lower.take());
         self.ended.send_replace(Some(Ended { exit, at: Timestamp::now() }));
     }
 

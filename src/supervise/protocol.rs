@@ -137,6 +137,24 @@ pub struct Spawn {
     /// would leave something behind: it then keeps its full grace even when
     /// the owner has died.
     pub on_supervisor_death: Signal,
+    /// What it alone sees in a directory (Linux only).
+    #[serde(default)]
+    pub overlay: Option<Overlay>,
+}
+
+/// A directory in which a process sees what is in another one, which it cannot
+/// change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overlay {
+    /// What it sees there. No path may have a comma, a colon or a backslash.
+    pub lower: PathBuf,
+    /// The directory. What the process changes is here for everybody.
+    pub at: PathBuf,
+    /// An empty directory of the same file system, for the kernel.
+    pub work: PathBuf,
+    /// On this file or directory the supervisor has a shared lock for as long as
+    /// the process runs.
+    pub lock: PathBuf,
 }
 
 /// An unprivileged user.

@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 use super::failure::Failure;
 use super::identity::descendants;
 use super::marked::end_marked;
+use super::overlay::remove_all;
 use super::process::{
     ABANDONED_GRACE, CAREFUL_GRACE, Child, KILL_WAIT, end_guarded, kill_process, kill_trees,
 };
@@ -67,7 +68,7 @@ impl Shim {
     }
 
     fn remove_run_dir(&self) -> Result<(), Failure> {
-        match fs_err::remove_dir_all(&self.run_dir) {
+        match remove_all(&self.run_dir) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 Err(Failure::NotRemoved { run_dir: self.run_dir.clone(), reason: error.to_string() })
             }

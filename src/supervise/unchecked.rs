@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::sys::signal;
 use nix::unistd::Pid;
 
+use super::overlay::Mount;
 use super::protocol::Signal;
 
 /// Takes over a descriptor that was open when this process began; none when it
@@ -31,10 +32,10 @@ pub(super) fn remove_segment(id: i32) -> nix::Result<()> {
 }
 
 /// Arranges what has to be done between fork and exec: default signals, for
-/// whoever started recipe may have ignored some; and on Linux a signal from the
-/// kernel when the supervisor dies.
+/// whoever started recipe may have ignored some; the overlay, with the user; and
+/// on Linux a signal from the kernel when the supervisor dies.
 #[expect(unsafe_code, reason = "no other way to act between fork and exec")]
-pub(super) fn prepare_in_child(command: &mut Command, on_supervisor_death: Signal) {
+pub(super) fn prepare_in_child(command: &mut Command, mount: Option<Mount>, on_supervisor_death: Signal) {
     let supervisor = nix::unistd::getpid();
     let in_child = move || {
         for each in signal::Signal::iterator() {
@@ -42,11 +43,14 @@ pub(super) fn prepare_in_child(command: &mut Command, on_supervisor_death: Signa
             // SIGKILL and SIGSTOP, which have no other.
             let _ = unsafe { signal::signal(each, signal::SigHandler::SigDfl) };
         }
+        if let Some(mount) = &mount {
+            mount.enter()?;
+        }
+        // Last: to become another user clears it.
         die_with(supervisor, on_supervisor_death)
     };
-    // SAFETY: The closure calls nothing but signal(2), prctl(2) and getppid(2),
-    // which are async-signal-safe, and does not allocate. std has switched the
-    // user before, which would otherwise clear the death signal.
+    // SAFETY: The closure makes nothing but system calls, which are
+    // async-signal-safe, and does not allocate. Their texts were made before.
     unsafe { command.pre_exec(in_child) };
 }
 

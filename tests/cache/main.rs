@@ -3,6 +3,8 @@
 
 #[path = "../harness/mod.rs"]
 mod harness;
+#[cfg(target_os = "linux")]
+mod in_place;
 mod serving;
 mod sharing;
 mod told;

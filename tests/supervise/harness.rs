@@ -102,6 +102,7 @@ pub fn shell(name: &str, script: &str, log: &Path) -> Spawn {
         log: log.to_owned(),
         stop: StopPolicy { signal: Signal::Term, grace_ms: 60_000, wave: 0 },
         on_supervisor_death: Signal::Kill,
+        overlay: None,
     }
 }
 

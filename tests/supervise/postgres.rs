@@ -43,6 +43,7 @@ fn program(name: &str, args: &[&str], folder: &Folder) -> Spawn {
         log: folder.log(),
         stop: StopPolicy { signal: Signal::Quit, grace_ms: 60_000, wave: 1 },
         on_supervisor_death: Signal::Quit,
+        overlay: None,
     }
 }
 

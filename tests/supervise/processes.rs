@@ -7,7 +7,7 @@ use std::path::Path;
 use nix::sys::signal::{Signal as Sig, kill};
 use nix::unistd::Pid;
 use recipe::supervise::{
-    Exit, Failure, ProcessStatus, Signal, Spawn, StopPolicy, Supervisor, SupervisorError, User,
+    Exit, Failure, Overlay, ProcessStatus, Signal, Spawn, StopPolicy, Supervisor, SupervisorError, User,
 };
 
 use super::harness::{Folder, RECIPE, shell, shut_down, spawn, within};
@@ -73,6 +73,46 @@ async fn a_process_runs_as_the_user_that_was_asked_for() {
         assert!(matches!(failure, Failure::NotStarted { user: Some(_), .. }), "{failure}");
     }
     shut_down(&supervisor).await;
+}
+
+/// Only the process sees what is below, and it cannot change that.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_overlay_keeps_changes_apart_and_what_it_shows_locked() {
+    let folder = Folder::new();
+    let supervisor = folder.supervisor().await;
+    let [entry, at, work] = ["entry", "run/at", "run/work"].map(|name| folder.path().join(name));
+    let lower = entry.join("lower");
+    for made in [&lower.join("deep"), &at, &work] {
+        fs::create_dir_all(made).expect("it is ours");
+    }
+    fs::write(lower.join("deep/a"), "below").expect("it is ours");
+    let overlay = Overlay { lower: lower.clone(), at: at.clone(), work: work.clone(), lock: entry.clone() };
+    let script = format!("cd {}; cat deep/a; echo above > deep/a; echo new > b; read wait", at.display());
+    let fifo = folder.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("it is ours");
+    let script = format!("({script}) < {}", fifo.display());
+    let spec = Spawn { overlay: Some(overlay.clone()), ..shell("a", &script, &folder.log()) };
+    let process = spawn(&supervisor, spec).await;
+    // Opening waits for the reader, which is inside.
+    let inside = fs::OpenOptions::new().write(true).open(&fifo).expect("it is read");
+    let lock = fs::File::open(&entry).expect("it is there");
+    assert!(lock.try_lock().is_err(), "somebody could remove it");
+    drop(inside);
+    within("its exit", process.exited()).await;
+    assert_eq!(fs::read_to_string(folder.log()).expect("it is there"), "below");
+    assert_eq!(fs::read_to_string(lower.join("deep/a")).expect("it is there"), "below");
+    assert_eq!(fs::read_to_string(at.join("deep/a")).expect("it is there"), "above\n");
+    assert!(at.join("b").exists() && !lower.join("b").exists());
+    let mounts = fs::read_to_string("/proc/self/mounts").expect("it is there");
+    assert!(!mounts.contains(at.to_str().expect("UTF-8")), "{mounts}");
+
+    let odd = Overlay { lower: folder.path().join("a:b"), ..overlay };
+    let failure = refusal(&supervisor, Spawn { overlay: Some(odd), ..shell("b", "", &folder.log()) }).await;
+    assert!(failure.to_string().contains("mount"), "{failure}");
+    shut_down(&supervisor).await;
+    assert!(lock.try_lock().is_ok());
+    assert!(!folder.run_dir().exists());
 }
 
 #[tokio::test]

@@ -29,6 +29,7 @@ use super::place::Site;
 use super::postgres::{INITDB, PORT, arguments};
 use super::space::{MANAGER, MANAGER_LABEL, RUN_LABEL};
 use crate::run::{Failure, Kind, Step};
+use crate::supervise::User;
 use crate::targets::engine::{Addition, Engine, ServerRequest};
 use crate::targets::local::cache::{
     Called, Cluster, End, Held, Provenance, Template, Workshop, quoted, templates, unkept,
@@ -249,6 +250,11 @@ struct Container<'a> {
 impl Workshop for Container<'_> {
     fn home(&self) -> &Path {
         &self.home
+    }
+
+    fn user(&self) -> Option<User> {
+        // They get it in an image, which says whose it is.
+        None
     }
 
     async fn make(

@@ -87,6 +87,7 @@ impl Kubernetes {
             user: None,
             stop: StopPolicy { signal: Signal::Kill, grace_ms: 1000, wave: 2 },
             on_supervisor_death: Signal::Kill,
+            overlay: None,
         };
         self.run.spawn(spawn).await
     }

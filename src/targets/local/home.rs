@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{Local, supervisor_failure};
 use crate::fault::{self, Seam};
 use crate::run::{Failure, Kind};
-use crate::supervise::User;
+use crate::supervise::{User, remove_all};
 use crate::targets::Cluster;
 
 impl Local {
@@ -54,7 +54,7 @@ impl Local {
     }
 
     pub(super) fn remove_home(&self, name: &str) -> Result<(), Failure> {
-        match fs_err::remove_dir_all(self.run.scratch.join(name)) {
+        match remove_all(&self.run.scratch.join(name)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 let what = format!("the directory of `{name}` cannot be removed");
                 Err(Failure::new(Kind::Io, what).cause(error))

@@ -2,8 +2,11 @@
 //! earlier run has made.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::cache::{self, Cluster};
+use tokio_util::sync::CancellationToken;
+
+use super::cache::{self, Cluster, Place, Spoilt, Way};
 use super::home::write_private;
 use super::postgres::{Server, environment};
 use super::servers::PostgresPrograms;
@@ -11,7 +14,9 @@ use super::supervisor_failure;
 use crate::run::child::{Children, Command, Finished, describe};
 use crate::run::event::Stream;
 use crate::run::{Failure, Kind, not_executed};
-use crate::supervise::User;
+use crate::supervise::{Failure as Refusal, Overlay, SupervisorError, User, remove_all};
+use crate::targets::Session;
+use crate::targets::process::SupervisedProcess;
 
 /// How every cluster is made; what a run gives for itself is added.
 pub(super) const INITDB: [&str; 6] = [
@@ -36,12 +41,19 @@ pub(super) struct Origin {
     pub aside: Option<PathBuf>,
 }
 
+impl Origin {
+    /// How its server sees what is kept, where it has no copy.
+    pub(super) fn overlay(&self) -> Option<Overlay> {
+        self.cluster.as_ref()?.overlay.clone()
+    }
+}
+
 impl Server<'_> {
-    /// Copies a cluster that an earlier run has made, or makes one.
-    /// `discarded` says why a copy was of no use.
-    pub(super) async fn make_cluster(&self, discarded: Option<String>) -> Result<Origin, Failure> {
+    /// Takes a cluster that an earlier run has made, in this way, or makes one.
+    /// What is `spoilt` is left out.
+    pub(super) async fn make_cluster(&self, way: Way, spoilt: &Arc<Vec<Spoilt>>) -> Result<Origin, Failure> {
         let caches = &self.local.run.caches;
-        let cluster = if caches.postgres { self.find_cluster(discarded).await? } else { None };
+        let cluster = if caches.postgres { self.find_cluster(way, spoilt.clone()).await? } else { None };
         let Some(cluster) = cluster else {
             let why = if caches.postgres { "there is no home directory to keep it in" } else { "--no-cache" };
             self.initdb(&self.password).await?;
@@ -68,24 +80,62 @@ impl Server<'_> {
         Ok(Origin { cluster: aside.is_some().then_some(cluster), password, version, aside })
     }
 
-    /// Waits until a copy is whole, while the server starts. One that is not is
-    /// removed, with its server, and the reason returned.
-    pub(super) async fn complete(&self, origin: &mut Origin) -> Result<Option<String>, Failure> {
-        let Some(cluster) = &mut origin.cluster else { return Ok(None) };
-        let Err(why) = cluster.complete().await else { return Ok(None) };
-        self.local.run.supervisor.stop(&self.request.name).await.map_err(supervisor_failure)?;
-        fs_err::remove_dir_all(self.data()).map_err(|error| {
-            Failure::new(Kind::Io, "what was copied of the server cannot be removed").cause(error)
-        })?;
-        Ok(Some(why))
+    /// The first connection to the server at `port`, once a copy of its cluster
+    /// is whole, too. One that cannot be is removed, with its server, and the
+    /// reason returned.
+    pub(super) async fn open(
+        &self,
+        process: &SupervisedProcess,
+        port: u16,
+        origin: &mut Origin,
+    ) -> Result<Result<Session, Spoilt>, Failure> {
+        let Some(cluster) = &mut origin.cluster else {
+            return self.answer(process, port, &origin.password).await.map(Ok);
+        };
+        let (may_connect, given_up) = (cluster.may_connect(), CancellationToken::new());
+        let answered = async {
+            may_connect.cancelled().await;
+            self.answer(process, port, &origin.password).await
+        };
+        let whole = async { cluster.complete().await.inspect_err(|_| given_up.cancel()) };
+        match tokio::join!(whole, given_up.run_until_cancelled(answered)) {
+            (Err(spoilt), _) => {
+                // First, for its server holds on to it.
+                self.clear().await?;
+                cluster.remove(&spoilt);
+                Ok(Err(spoilt))
+            }
+            (Ok(()), Some(answered)) => answered.map(Ok),
+            (Ok(()), None) => unreachable!("it is given up only where it is spoilt"),
+        }
     }
 
-    async fn find_cluster(&self, discarded: Option<String>) -> Result<Option<Cluster>, Failure> {
+    /// Ends the server, if it runs, and removes its data.
+    pub(super) async fn clear(&self) -> Result<(), Failure> {
+        let stopped = self.local.run.supervisor.stop(&self.request.name).await;
+        if !matches!(stopped, Err(SupervisorError::Refused(Refusal::NoProcess { .. }))) {
+            stopped.map_err(supervisor_failure)?;
+        }
+        for folder in [self.data(), self.home.join(cache::WORK)] {
+            match remove_all(&folder) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    let what = "what was there of the server cannot be removed";
+                    return Err(Failure::new(Kind::Io, what).cause(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn find_cluster(&self, way: Way, spoilt: Arc<Vec<Spoilt>>) -> Result<Option<Cluster>, Failure> {
         let (caches, programs) = (self.local.run.caches.clone(), self.programs.clone());
         let wanted = (self.request.name.clone(), self.request.user.clone(), self.request.database.clone());
-        let (settings, data, user) = (self.request.settings.clone(), self.data(), self.user);
-        let find =
-            move || Cluster::find(&caches, &programs, &wanted, &INITDB, &settings, (&data, user), discarded);
+        let (settings, data, owner) = (self.request.settings.clone(), self.data(), self.user);
+        let find = move || {
+            let place = Place { data: &data, owner, way };
+            Cluster::find(&caches, &programs, &wanted, &INITDB, &settings, &place, &spoilt)
+        };
         let found = tokio::task::spawn_blocking(find).await;
         found.map_err(|error| Failure::new(Kind::Bug, error.to_string()))
     }

@@ -7,16 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::OptionFuture;
 use postgres_protocol::password::scram_sha_256;
 
-use super::cache::{Keeper, Provenance, literal, quoted};
+use super::cache::{Keeper, Provenance, Spoilt, Way, literal, quoted};
 use super::origin::Origin;
 use super::servers::{PostgresPrograms, find_postgres, unprivileged};
 use super::{Local, ready};
 use crate::fault::{self, Seam};
 use crate::run::event::Level;
 use crate::run::{Failure, Kind, Step};
-use crate::supervise::{Signal, Spawn, StopPolicy, User};
+use crate::supervise::{Overlay, Signal, Spawn, StopPolicy, User};
 use crate::targets::handles::PostgresParts;
 use crate::targets::migrations::{Migrations, Recalled};
 use crate::targets::process::SupervisedProcess;
@@ -29,7 +30,7 @@ const SETTINGS: [(&str, &str); 8] = [
     ("fsync", "off"),
     ("synchronous_commit", "off"),
     ("full_page_writes", "off"),
-    ("shared_buffers", "128MB"),
+    ("shared_buffers", "32MB"),
     ("max_wal_senders", "0"),
     ("jit", "off"),
     ("max_connections", "100"),
@@ -53,28 +54,36 @@ impl Local {
         let user = unprivileged(&["postgres"]);
         let password = self.run.secret(request.password.clone())?;
         let home = self.home(&request.name, user)?;
-        // Hashed here, so that no log of the server can hold it, and while it starts.
-        let own = password.clone();
-        let hash = tokio::task::spawn_blocking(move || scram_sha_256(own.as_bytes()));
         let server = Server { local: self, step, programs, request, user, password, home };
 
-        let mut origin = server.make_cluster(None).await?;
+        let mut way = Way::first();
+        let mut spoilt = Arc::new(Vec::new());
+        let mut origin = server.make_cluster(way, &spoilt).await?;
         let mut attempts = PORT_ATTEMPTS;
-        let (process, port, session) = loop {
-            let (process, port) = server.boot().await?;
-            if let Some(why) = server.complete(&mut origin).await? {
-                origin = server.make_cluster(Some(why)).await?;
+        let Started { process, port, session, hash } = loop {
+            let failure = match server.start(&mut origin).await {
+                Ok(Ok(started)) => break started,
+                Ok(Err(found)) => {
+                    Arc::make_mut(&mut spoilt).push(found);
+                    origin = server.make_cluster(way, &spoilt).await?;
+                    continue;
+                }
+                Err(failure) => failure,
+            };
+            attempts -= 1;
+            if attempts > 0 && server.request.host_port.is_none() && lost_port(&failure) {
                 continue;
             }
-            attempts -= 1;
-            match server.answer(&process, port, &origin.password).await {
-                Err(failure) if attempts > 0 && server.request.host_port.is_none() && lost_port(&failure) => {
-                }
-                session => break (process, port, session?),
+            // Not every system lets everybody mount, nor from everywhere.
+            if origin.overlay().is_none() || failure.kind == Kind::Timeout {
+                return Err(failure);
             }
+            tracing::debug!(%failure, "no overlay");
+            server.clear().await?;
+            way = Way::Copy;
+            origin = server.make_cluster(way, &spoilt).await?;
         };
-        let hash = hash.await.map_err(|error| Failure::new(Kind::Bug, error.to_string()))?;
-        let next = server.make_ready(&process, &session, &origin, &hash).await?;
+        let next = server.make_ready(&process, &session, &origin, hash).await?;
         let provenance = origin.cluster.take().map(|cluster| {
             let (version, aside) = (origin.version, origin.aside);
             let arguments = arguments(&server.home, port, &server.request.settings);
@@ -112,6 +121,16 @@ impl Local {
     }
 }
 
+/// A server that answers.
+struct Started {
+    process: SupervisedProcess,
+    port: u16,
+    /// To the database `postgres`.
+    session: Session,
+    /// Of the run's password, where the cluster has another one.
+    hash: Option<String>,
+}
+
 /// A server being made.
 pub(super) struct Server<'a> {
     pub local: &'a Local,
@@ -129,8 +148,23 @@ impl Server<'_> {
         self.home.join("data")
     }
 
-    /// Starts the server on a port of its own.
-    async fn boot(&self) -> Result<(SupervisedProcess, u16), Failure> {
+    /// Starts the server. The reason where what was kept for it is of no use.
+    async fn start(&self, origin: &mut Origin) -> Result<Result<Started, Spoilt>, Failure> {
+        let (process, port) = self.boot(origin.overlay()).await?;
+        // Hashed here, so that no log of the server can hold it, and while it starts.
+        let is_new = origin.password != self.password;
+        let hash = is_new.then(|| {
+            let password = self.password.clone();
+            tokio::task::spawn_blocking(move || scram_sha_256(password.as_bytes()))
+        });
+        let opened = self.open(&process, port, origin).await?;
+        let hash = OptionFuture::from(hash).await.transpose();
+        let hash = hash.map_err(|error| Failure::new(Kind::Bug, error.to_string()))?;
+        Ok(opened.map(|session| Started { process, port, session, hash }))
+    }
+
+    /// Starts it on a port of its own.
+    async fn boot(&self, overlay: Option<Overlay>) -> Result<(SupervisedProcess, u16), Failure> {
         let request = &self.request;
         let port = self.local.deployed.port(&request.name, request.host_port).await?;
         let process = Spawn {
@@ -144,12 +178,13 @@ impl Server<'_> {
             // SIGQUIT ends it at once and, unlike SIGKILL, leaks no shared memory.
             stop: StopPolicy { signal: Signal::Quit, grace_ms: 5000, wave: 1 },
             on_supervisor_death: Signal::Quit,
+            overlay,
         };
         Ok((self.local.run.spawn(process).await?, port))
     }
 
     /// Waits for the server's first answer to the superuser with this password.
-    async fn answer(
+    pub(super) async fn answer(
         &self,
         process: &SupervisedProcess,
         port: u16,
@@ -158,19 +193,33 @@ impl Server<'_> {
         let config = self.maintenance(port, password);
         let open = || async {
             fault::at(Seam::Sql).await.map_err(|error| error.to_string())?;
+            self.is_up()?;
             Session::open(&config, "postgres").await.map_err(|error| probe::chain(&error))
         };
         ready::wait(process, self.step, ANSWERS, self.request.timeout, open).await
     }
 
-    /// Sets the run's password, of which `hash` is, and makes the database, as far as the cluster does
-    /// not have them. Returns the id of the next transaction that writes.
+    /// Whether it takes connections, as it has written down. To ask it by one makes
+    /// it start a process only to say no.
+    fn is_up(&self) -> Result<(), String> {
+        /// `LOCK_FILE_LINE_PM_STATUS` in its sources, from 0.
+        const STATUS: usize = 7;
+        let lock = std::fs::read_to_string(self.data().join("postmaster.pid"));
+        let lock = lock.map_err(|error| format!("it has not written its `postmaster.pid`: {error}"))?;
+        match lock.lines().nth(STATUS).unwrap_or("starting").trim() {
+            "starting" => Err("it starts".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the database, where the cluster has none, and sets the password of
+    /// which `hash` is. Returns the id of the next transaction that writes.
     async fn make_ready(
         &self,
         process: &SupervisedProcess,
         session: &Session,
         origin: &Origin,
-        hash: &str,
+        hash: Option<String>,
     ) -> Result<u64, Failure> {
         let name = &self.request.database;
         let copied = origin.cluster.as_ref().and_then(|cluster| cluster.copied.as_ref());
@@ -178,9 +227,7 @@ impl Server<'_> {
         if !has_database {
             create_database(session, name, process).await?;
         }
-        if origin.cluster.is_none() && origin.password == self.password {
-            return Ok(0);
-        }
+        let Some(hash) = hash else { return Ok(0) };
         // `ALTER ROLE` would also try whether the hash is that of no password, for 3 ms.
         let user = literal(&self.request.user);
         let change = format!("UPDATE pg_authid SET rolpassword = '{hash}' WHERE rolname = {user}");

@@ -44,6 +44,7 @@ impl Local {
                 // It has nothing to save, so it need not be asked first.
                 stop: StopPolicy { signal: Signal::Kill, grace_ms: 1000, wave: 1 },
                 on_supervisor_death: Signal::Kill,
+                overlay: None,
             })
             .await?;
         let endpoint = Endpoint { host: "127.0.0.1".to_owned(), port };

@@ -62,6 +62,7 @@ impl Local {
                 user: None,
                 stop: StopPolicy { signal: Signal::Term, grace_ms: 5000, wave: 0 },
                 on_supervisor_death: Signal::Kill,
+                overlay: None,
             })
             .await?;
         let (main, more): (Vec<_>, Vec<_>) = ports.into_iter().partition(|(name, _)| name.is_empty());

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::store::{Entry, is_at, require_room};
-use super::tree::{Size, Tree, make};
+use super::tree::{Size, Tree, Turn, make};
 use crate::supervise::{ProcessId, User};
 use crate::targets::caches::write;
 
@@ -14,7 +14,12 @@ use crate::targets::caches::write;
 pub(super) const DAMAGED: &str = "what was kept of it was damaged";
 /// Holds the files of databases, which a server opens when somebody connects.
 const DATABASES: &str = "base";
+/// The folder of the database `postgres`, to which the first connection goes:
+/// its OID since PostgreSQL 15.
+const POSTGRES: &str = "5";
 
+/// Notes the files that a server writes to in a set-up.
+const TOUCHED: &str = "touched";
 /// Notes the boot of the machine in which its digest was right.
 pub(super) const VERIFIED: &str = "verified";
 
@@ -41,7 +46,7 @@ impl Held {
 
     /// Whether its data is right: in this boot of the machine its digest was, when
     /// it was written or later. After a crash of the machine, files may have lost
-    /// what the disk had not got yet. Its size is looked at by whoever copies it.
+    /// what the disk had not got yet. Its size is looked at by whoever uses it.
     pub fn check(&self) -> Result<(), String> {
         let data = self.data();
         if !was_stopped_cleanly(&data) {
@@ -72,6 +77,11 @@ impl Held {
         self.entry.manners.iter().enumerate().map(|(number, how)| (folder(number), how.clone())).collect()
     }
 
+    /// On this there is a lock as long as it is held.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Where its data is.
     pub fn data(&self) -> PathBuf {
         self.path.join("data")
@@ -88,10 +98,41 @@ impl Held {
         let _ = write(&self.path.join(name), text.as_bytes());
     }
 
+    /// Fails where its data has not the size any more that it was written with.
+    pub fn require_size(&self) -> io::Result<()> {
+        self.is_whole(Tree::list(&self.data())?.size(Turn::Later)?)
+    }
+
+    fn is_whole(&self, size: Size) -> io::Result<()> {
+        if size == self.entry.size {
+            Ok(())
+        } else {
+            Err(io::Error::new(io::ErrorKind::InvalidData, DAMAGED))
+        }
+    }
+
+    /// Copies to `data` what a server that sees the rest there will write to: it
+    /// opens its files for that, and until the kernel has made a copy it waits.
+    pub fn copy_touched(&self, data: &Path, owner: Option<User>) -> io::Result<()> {
+        let Some(touched) = self.noted(TOUCHED) else { return Ok(()) };
+        Tree::of(&self.data(), touched.lines().map(PathBuf::from).collect()).copy(data, owner).map(drop)
+    }
+
+    /// Notes what a server that sees the rest at `data` has written to.
+    pub fn note_touched(&self, data: &Path) -> io::Result<()> {
+        if self.noted(TOUCHED).is_none() {
+            let files = Tree::list(&self.data())?.into_files();
+            let touched = files.iter().filter(|file| data.join(file).is_file());
+            let touched: Vec<_> = touched.map(|file| file.to_string_lossy()).collect();
+            self.note(TOUCHED, &touched.join("\n"));
+        }
+        Ok(())
+    }
+
     /// Copies its data to `data`, where there must be nothing, for `owner`.
     pub fn copy(&self, data: &Path, owner: Option<User>) -> io::Result<()> {
         let first = self.copy_to_start(data, owner)?;
-        self.copy_databases(first, data, owner)
+        self.copy_databases(first, data, owner, || ())
     }
 
     /// Copies of its data what a server needs to start, and returns its size.
@@ -102,17 +143,31 @@ impl Held {
         Ok(size)
     }
 
-    /// Copies the rest, after what had the size `first`. Until then nobody must
-    /// connect to the server.
-    pub fn copy_databases(&self, first: Size, data: &Path, owner: Option<User>) -> io::Result<()> {
-        let databases = Tree::list(&self.data().join(DATABASES))?;
-        let last = databases.copy(&data.join(DATABASES), owner)?;
-        let copied = Size { files: first.files + last.files, bytes: first.bytes + last.bytes };
-        if copied == self.entry.size {
-            Ok(())
-        } else {
-            Err(io::Error::new(io::ErrorKind::InvalidData, DAMAGED))
+    /// Copies the rest, after what had the size `first`, and calls `may_connect`
+    /// when the database `postgres` is there, where that has a folder that is
+    /// known. Until all is there nobody must connect to another one.
+    pub fn copy_databases(
+        &self,
+        first: Size,
+        data: &Path,
+        owner: Option<User>,
+        may_connect: impl Fn(),
+    ) -> io::Result<()> {
+        let (from, to) = (self.data().join(DATABASES), data.join(DATABASES));
+        let mut databases = Vec::new();
+        for database in fs_err::read_dir(&from)? {
+            databases.push(database?.file_name());
         }
+        databases.sort_by_key(|name| name != POSTGRES);
+        let mut copied = first;
+        for name in databases {
+            let database = Tree::list(&from.join(&name))?;
+            copied += database.copy_in_turn(Turn::Later, &to.join(&name), owner)?;
+            if name == POSTGRES {
+                may_connect();
+            }
+        }
+        self.is_whole(copied)
     }
 }
 

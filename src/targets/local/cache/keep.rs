@@ -64,6 +64,7 @@ impl Provenance {
     pub async fn keep(&self, workshop: &dyn Workshop) -> Result<bool, Failure> {
         let state = self.state.lock().await;
         let cluster = &self.cluster;
+        cluster.note_touched();
         let records: Vec<Migrated> = state.calls.iter().map(|call| call.record.clone()).collect();
         let last = cluster.recollection.as_ref().filter(|last| last.parts == cluster.parts);
         let mut found = Recollection {
@@ -87,11 +88,18 @@ impl Provenance {
         let data = workshop.home().join("data");
         let mut is_new = self.aside.is_some();
         if let Some(aside) = &self.aside {
-            self.put(&cluster.key, None, (Vec::new(), &[]), aside).await?;
+            self.put(&cluster.key, None, (Vec::new(), &[]), &state.folders, (aside, workshop.user())).await?;
             fs_err::rename(aside, &data).map_err(|error| unkept(&error))?;
         } else if cluster.copied.is_none() && found.calls.is_empty() {
             let made = workshop.make(self, &[], &[]).await?.unwrap_or_default();
-            self.put(&cluster.key, Some(self.database.clone()), (made, &[]), &data).await?;
+            self.put(
+                &cluster.key,
+                Some(self.database.clone()),
+                (made, &[]),
+                &state.folders,
+                (&data, workshop.user()),
+            )
+            .await?;
             is_new = true;
         } else if let (Some(copied), Some(_)) = (&cluster.copied, &cluster.extensions) {
             // Nowhere is it kept without its templates.
@@ -108,7 +116,8 @@ impl Provenance {
                     match workshop.make(self, &state.calls, &ends).await? {
                         Some(templates) => {
                             let database = Some(self.database.clone());
-                            self.put(&key, database, (templates, &state.calls), &data).await?;
+                            let made = (templates, state.calls.as_slice());
+                            self.put(&key, database, made, &state.folders, (&data, workshop.user())).await?;
                             found.entry = key;
                         }
                         None => {
@@ -131,7 +140,8 @@ impl Provenance {
         key: &str,
         database: Option<String>,
         (templates, calls): (Vec<Template>, &[Called]),
-        data: &Path,
+        folders: &[String],
+        (data, owner): (&Path, Option<User>),
     ) -> Result<(), Failure> {
         let sources: Vec<_> = calls.iter().map(|call| call.migrations.sources()).collect();
         let entry = Entry {
@@ -139,6 +149,7 @@ impl Provenance {
             made: Timestamp::now(),
             version: self.version.clone(),
             parts: self.cluster.parts.clone(),
+            folders: folders.to_owned(),
             user: self.user.clone(),
             password: self.password.clone(),
             database,
@@ -148,7 +159,7 @@ impl Provenance {
             digest: String::new(),
         };
         let (store, data) = (self.cluster.store.clone(), data.to_owned());
-        let put = tokio::task::spawn_blocking(move || store.put(entry, &data, &sources)).await;
+        let put = tokio::task::spawn_blocking(move || store.put(entry, (&data, owner), &sources)).await;
         put.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(|error| unkept(&error))
     }
 }
@@ -157,6 +168,10 @@ impl Provenance {
 impl Workshop for Keeper<'_> {
     fn home(&self) -> &Path {
         &self.home
+    }
+
+    fn user(&self) -> Option<User> {
+        self.user
     }
 
     async fn make(

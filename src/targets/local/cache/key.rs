@@ -16,7 +16,7 @@ use crate::targets::local::servers::PostgresPrograms;
 use crate::targets::migrations::{MigrationFile, Migrations};
 
 /// Changes when the same parts give another state.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// One thing that a state is made from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,15 +8,15 @@
 //! look at the server or write to it. So nothing is guessed about what a
 //! database is to hold:
 //!
-//! 1. `deploy_postgres` serves a copy of a data directory whose key holds all
-//!    that its cluster was made from: recipe itself, the server's programs, and
-//!    the flags, user, database and settings ([`key`]). The database in it is
-//!    empty, as the step promises, whatever comes next.
+//! 1. `deploy_postgres` serves a data directory whose key holds all that its
+//!    cluster was made from: recipe itself, the server's programs, and the flags,
+//!    user, database and settings ([`key`]). The database in it is empty, as the
+//!    step promises, whatever comes next. The server cannot change it: it reads
+//!    it through an overlay, or has a copy ([`cluster`]).
 //! 2. The same directory may hold *templates* beside it: databases to which
 //!    migrations were applied, named by the key of all that they were made from,
-//!    to which nobody can connect. Which directory is copied is chosen by what
-//!    the step used last ([`recollection`]); a wrong choice costs a few files
-//!    that are copied in vain.
+//!    to which nobody can connect. Which directory is used is chosen by what the
+//!    step used last ([`recollection`]); a wrong choice costs time alone.
 //! 3. `migrate` reads its files now, computes the key of the state after each,
 //!    and looks for a template with that key. If there is one, one transaction
 //!    gives it the name of the database. It commits only if PostgreSQL has given
@@ -38,6 +38,7 @@
 //! Migrations may ask what day it is, so their key holds the day. Their effects
 //! outside PostgreSQL, say by `COPY .. TO PROGRAM`, do not happen again.
 
+mod cluster;
 mod held;
 mod keep;
 mod key;
@@ -54,10 +55,12 @@ pub use store::{Entry, Store, Template};
 pub use tree::Size;
 pub use verify::{Reader, Verdict, verify};
 
+pub(in crate::targets) use cluster::Cluster;
+pub(super) use cluster::{Place, Spoilt, WORK, Way};
 pub(in crate::targets) use held::Held;
 pub(super) use keep::Keeper;
 pub(in crate::targets) use keep::{End, templates, unkept};
-pub(in crate::targets) use provenance::{Called, Cluster, Provenance};
+pub(in crate::targets) use provenance::{Called, Provenance};
 pub(in crate::targets) use swap::{literal, quoted};
 pub(in crate::targets) use workshop::Workshop;
 

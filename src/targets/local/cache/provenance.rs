@@ -1,179 +1,28 @@
 //! How the database of a running server came to be: what was copied, and what
 //! has been applied since.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 use tokio_postgres::Config;
 
-use super::held::Held;
+use super::cluster::Cluster;
 use super::key::{self, MigratedFile, Part};
-use super::recollection::{Migrated, Recollection, step};
-use super::store::{Entry, Found, Store, Template};
+use super::recollection::Migrated;
+use super::store::Template;
 use super::swap::{Swapped, swap};
 use crate::run::Failure;
-use crate::supervise::User;
 use crate::targets::PostgresRequest;
 use crate::targets::Session;
-use crate::targets::caches::{Caches, at};
-use crate::targets::local::servers::PostgresPrograms;
+use crate::targets::caches::at;
 use crate::targets::migrations::{Migrations, Recalled};
 use crate::targets::session::Spare;
 
 /// Where PostgreSQL's extensions are.
 const FOLDERS: &str = "SELECT string_agg(setting || CASE name WHEN 'SHAREDIR' THEN '/extension' ELSE '' END, E'\\n') \
                        FROM pg_config() WHERE name IN ('SHAREDIR', 'PKGLIBDIR')";
-
-/// What is said of an entry whose key means another one.
-const SOMETHING_ELSE: &str = "what was kept of it is something else";
-
-/// The cluster that a server needs, and what there is of it.
-pub(in crate::targets) struct Cluster {
-    pub(super) store: Store,
-    /// Where its recollection is.
-    pub(super) step: PathBuf,
-    pub(super) parts: Vec<Part>,
-    /// The key of the cluster as initialised.
-    pub(super) key: String,
-    pub(super) recollection: Option<Recollection>,
-    /// What was copied.
-    pub copied: Option<Entry>,
-    /// What of it is still being copied. A server can start meanwhile, and nobody
-    /// may connect to it until all is there.
-    rest: Option<tokio::task::JoinHandle<std::io::Result<()>>>,
-    /// Why nothing was, where that is known before the server's version.
-    discarded: Option<String>,
-    /// What identifies its extensions, where they are not of this machine.
-    pub(super) extensions: Option<String>,
-}
-
-impl Cluster {
-    /// Looks for it, and copies the best there is of it to `data` for `owner`, as
-    /// far as a server needs it to start. `discarded` says why what was found
-    /// before was of no use. None where nothing can be kept.
-    pub(in crate::targets::local) fn find(
-        caches: &Caches,
-        programs: &PostgresPrograms,
-        (name, user, database): &(String, String, String),
-        initdb: &[&str],
-        settings: &BTreeMap<String, String>,
-        (data, owner): (&Path, Option<User>),
-        discarded: Option<String>,
-    ) -> Option<Self> {
-        let parts = key::of_cluster(programs, (user, database), initdb, settings);
-        let mut cluster = Self::open(caches, name, parts)?;
-        cluster.discarded = discarded;
-        for candidate in cluster.candidates() {
-            match cluster.store.find(&candidate) {
-                Found::Held(held) => match cluster.copy(*held, data, owner) {
-                    Ok(()) => break,
-                    Err(why) => cluster.discarded = Some(why),
-                },
-                Found::Discarded(why) => cluster.discarded = Some(why),
-                Found::Absent => {}
-            }
-        }
-        Some(cluster)
-    }
-
-    /// One that is not of this machine: of a server in a container of the image
-    /// with this `id`. Gives also what there is of it, untouched.
-    pub fn of_image(
-        caches: &Caches,
-        (name, user, database): (&str, &str, &str),
-        (image, id): (&str, &str),
-        (initdb, settings): (&str, &BTreeMap<String, String>),
-    ) -> Option<(Self, Option<Held>)> {
-        let parts = key::of_image((image, id), (user, database), initdb, settings);
-        // Another one than that of a server of this machine.
-        let mut cluster = Self::open(caches, &format!("image {name}"), parts)?;
-        cluster.extensions = Some(id.to_owned());
-        for candidate in cluster.candidates() {
-            match cluster.store.find(&candidate) {
-                Found::Held(held) if held.entry.parts == cluster.parts => {
-                    cluster.copied = Some(held.entry.clone());
-                    return Some((cluster, Some(*held)));
-                }
-                Found::Held(_) => cluster.discarded = Some(SOMETHING_ELSE.to_owned()),
-                Found::Discarded(why) => cluster.discarded = Some(why),
-                Found::Absent => {}
-            }
-        }
-        Some((cluster, None))
-    }
-
-    /// What was found is of no use, for this reason.
-    pub fn discard(&mut self, why: String) {
-        (self.copied, self.discarded) = (None, Some(why));
-    }
-
-    fn open(caches: &Caches, name: &str, parts: Vec<Part>) -> Option<Self> {
-        let store = Store::open(caches.limit)?;
-        let step = store.step(&step(caches, name));
-        let recollection = Recollection::read(&step);
-        let key = key::digest("", &parts);
-        let (copied, rest, discarded, extensions) = (None, None, None, None);
-        Some(Self { store, step, parts, key, recollection, copied, rest, discarded, extensions })
-    }
-
-    /// Keys of entries that may be it, the best first.
-    fn candidates(&self) -> Vec<String> {
-        let last = self.recollection.as_ref().filter(|last| last.parts == self.parts);
-        last.map(|last| last.entry.clone()).into_iter().chain([self.key.clone()]).collect()
-    }
-
-    /// The parts must be the same in full: a digest is only as good as what it
-    /// was made from.
-    fn copy(&mut self, held: Held, data: &Path, owner: Option<User>) -> Result<(), String> {
-        if held.entry.parts != self.parts {
-            return Err(SOMETHING_ELSE.to_owned());
-        }
-        let first = held.copy_to_start(data, owner).map_err(|error| {
-            // Nothing may be left of a copy that is not whole.
-            let _ = std::fs::remove_dir_all(data);
-            not_copied(&error)
-        })?;
-        let (entry, data) = (held.entry.clone(), data.to_owned());
-        let rest = tokio::task::spawn_blocking(move || held.copy_databases(first, &data, owner));
-        (self.copied, self.rest) = (Some(entry), Some(rest));
-        Ok(())
-    }
-
-    /// Waits until all that [`Self::find`] has found is copied. The reason where
-    /// it cannot be: then it is not kept any more, and must not be used.
-    pub async fn complete(&mut self) -> Result<(), String> {
-        let Some(rest) = self.rest.take() else { return Ok(()) };
-        let copied = rest.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-        copied.map_err(|error| {
-            if let Some(entry) = self.copied.take()
-                && error.kind() != std::io::ErrorKind::StorageFull
-            {
-                self.store.remove(&entry.key);
-            }
-            not_copied(&error)
-        })
-    }
-
-    /// Whether something was copied, and why, the server being of this version.
-    pub fn told(&self, version: &str) -> (bool, String) {
-        match (&self.copied, &self.discarded, &self.recollection) {
-            (Some(entry), ..) => (true, format!("made at {}", at(entry.made))),
-            (None, Some(why), _) => (false, why.clone()),
-            (None, None, Some(last)) => (false, last.why_another_cluster(version, &self.parts)),
-            (None, None, None) => (false, "nothing cached yet".to_owned()),
-        }
-    }
-}
-
-fn not_copied(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::InvalidData => error.to_string(),
-        _ => format!("what was kept of it could not be copied: {error}"),
-    }
-}
 
 /// What is known of the database of a running server.
 pub(in crate::targets) struct Provenance {
@@ -200,6 +49,8 @@ pub(super) struct State {
     templates: Vec<Template>,
     /// Databases in the server that are of no use any more.
     pub leftovers: Vec<String>,
+    /// Of extensions; none before the first call of `migrate`.
+    pub folders: Vec<String>,
     pub surroundings: Vec<Part>,
     /// The key of the database as it is.
     head: String,
@@ -291,8 +142,8 @@ impl Provenance {
             let extensions = if let Some(known) = &self.cluster.extensions {
                 known.clone()
             } else {
-                let folders = session.value(FOLDERS).await?;
-                key::of_folders(&folders.lines().map(str::to_owned).collect::<Vec<_>>())
+                state.folders = self.folders(&session).await?;
+                key::of_folders(&state.folders)
             };
             state.surroundings = key::of_surroundings(extensions);
             state.head = key::digest(&self.cluster.key, &state.surroundings);
@@ -328,6 +179,17 @@ impl Provenance {
         let called = Called { record, migrations: migrations.clone() };
         state.pending = Some(Pending { called, session, served: is_all.then_some(id) });
         Ok((served, why))
+    }
+
+    /// Where the extensions of the server are: as an entry says, whose key means
+    /// the same programs in the same place, or as the server does.
+    async fn folders(&self, session: &Session) -> Result<Vec<String>, tokio_postgres::Error> {
+        let known = self.cluster.copied.as_ref().map(|entry| &entry.folders);
+        if let Some(known) = known.filter(|known| !known.is_empty()) {
+            return Ok(known.clone());
+        }
+        let folders = session.value(FOLDERS).await?;
+        Ok(folders.lines().map(str::to_owned).collect())
     }
 
     fn why(&self, state: &State, served: usize, manner: &str, files: &[MigratedFile]) -> String {

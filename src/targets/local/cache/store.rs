@@ -29,8 +29,9 @@ use serde::{Deserialize, Serialize};
 
 use super::held::{Held, VERIFIED, boot, was_stopped_cleanly};
 use super::key::{MigratedFile, Part};
-use super::tree::{Size, Tree};
+use super::tree::{Size, Tree, Turn};
 use crate::run::disk;
+use crate::supervise::User;
 use crate::targets::caches::{self, write};
 
 /// Bytes of the disk that are left alone.
@@ -59,6 +60,9 @@ pub struct Entry {
     pub version: String,
     /// What its cluster was made from.
     pub parts: Vec<Part>,
+    /// The folders of its server's extensions; none where they are not known, or
+    /// not of this machine.
+    pub folders: Vec<String>,
     /// Its superuser.
     pub user: String,
     /// The superuser's password inside, known to nobody else. Secret.
@@ -145,8 +149,13 @@ impl Store {
 
     /// Keeps the data directory at `data`, of which no server must run, as what
     /// `entry` says; its size and digest are found here. One that there is
-    /// already stays.
-    pub(super) fn put(&self, mut entry: Entry, data: &Path, sources: &[Sources]) -> io::Result<()> {
+    /// already stays. It will be `owner`'s, whose servers may read it in place.
+    pub(super) fn put(
+        &self,
+        mut entry: Entry,
+        (data, owner): (&Path, Option<User>),
+        sources: &[Sources],
+    ) -> io::Result<()> {
         let path = self.entries().join(&entry.key);
         if path.exists() {
             return Ok(());
@@ -156,10 +165,10 @@ impl Store {
         }
         self.prepare()?;
         let tree = Tree::list_without(data, is_no_data)?;
-        entry.size = tree.size()?;
+        entry.size = tree.size(Turn::Fair)?;
         require_room(&self.folder, entry.size.bytes + RESERVE)?;
         let unfinished = Unfinished::create(&self.entries(), &entry.key)?;
-        tree.copy(&unfinished.path.join("data"), None)?;
+        tree.copy(&unfinished.path.join("data"), owner)?;
         for (number, files) in sources.iter().enumerate() {
             let folder = unfinished.path.join("sources").join(number.to_string());
             std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&folder)?;

@@ -24,6 +24,7 @@ fn entry(key: &str) -> Entry {
         made: Timestamp::now(),
         version: "15.18".to_owned(),
         parts: Vec::new(),
+        folders: Vec::new(),
         user: "app".to_owned(),
         password: "inside".to_owned(),
         database: None,
@@ -53,7 +54,7 @@ fn maps_of_catalogs_are_left_out() {
     for name in ["1259", "1259_fsm", "1259_vm", "16390", "16390_fsm", "16390_vm", "x_vm"] {
         std::fs::write(database(&data).join(name), "").unwrap();
     }
-    store.put(entry("a"), &data, &[]).unwrap();
+    store.put(entry("a"), (&data, None), &[]).unwrap();
     let Found::Held(held) = store.find("a") else { panic!("it was kept") };
     let files = std::fs::read_dir(database(&held.data())).unwrap();
     let mut names: Vec<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
@@ -65,7 +66,7 @@ fn maps_of_catalogs_are_left_out() {
 fn what_is_kept_is_found_whole() {
     let (folder, store) = store();
     assert!(matches!(store.find("a"), Found::Absent));
-    store.put(entry("a"), &data(folder.path(), 1), &[]).unwrap();
+    store.put(entry("a"), (&data(folder.path(), 1), None), &[]).unwrap();
     let Found::Held(held) = store.find("a") else { panic!("it was kept") };
     assert_eq!(held.entry.size, Size { files: 2, bytes: 23 });
     let copy = folder.path().join("copy");
@@ -80,11 +81,11 @@ fn what_is_kept_is_found_whole() {
 #[test]
 fn a_server_that_was_not_stopped_is_not_kept() {
     let (folder, store) = store();
-    let error = store.put(entry("a"), &data(folder.path(), 6), &[]).unwrap_err();
+    let error = store.put(entry("a"), (&data(folder.path(), 6), None), &[]).unwrap_err();
     assert!(error.to_string().contains("not stopped cleanly"), "{error}");
     let running = data(folder.path(), 1);
     std::fs::write(running.join("postmaster.pid"), "1").unwrap();
-    assert!(store.put(entry("a"), &running, &[]).is_err());
+    assert!(store.put(entry("a"), (&running, None), &[]).is_err());
     assert!(matches!(store.find("a"), Found::Absent));
 }
 
@@ -92,7 +93,7 @@ fn a_server_that_was_not_stopped_is_not_kept() {
 fn damage_is_noticed() {
     let (folder, store) = store();
     let cut = |path: PathBuf| File::create(path).unwrap().write_all(b"15").unwrap();
-    store.put(entry("cut"), &data(folder.path(), 1), &[]).unwrap();
+    store.put(entry("cut"), (&data(folder.path(), 1), None), &[]).unwrap();
     cut(store.entries().join("cut/data/PG_VERSION"));
     let Found::Held(held) = store.find("cut") else { panic!("it was kept") };
     let error = held.copy(&folder.path().join("copy"), None).unwrap_err();
@@ -103,12 +104,12 @@ fn damage_is_noticed() {
     assert!(matches!(store.find("cut"), Found::Absent), "it is gone");
 
     // Of the same size: as a crash of the machine leaves files.
-    store.put(entry("crash"), &data(folder.path(), 1), &[]).unwrap();
+    store.put(entry("crash"), (&data(folder.path(), 1), None), &[]).unwrap();
     std::fs::write(store.entries().join("crash/data/PG_VERSION"), "\0\0\0").unwrap();
     std::fs::write(store.entries().join("crash/verified"), "another boot").unwrap();
     assert!(matches!(store.find("crash"), Found::Discarded(_)));
 
-    store.put(entry("boot"), &data(folder.path(), 1), &[]).unwrap();
+    store.put(entry("boot"), (&data(folder.path(), 1), None), &[]).unwrap();
     std::fs::write(store.entries().join("boot/verified"), "another boot").unwrap();
     assert!(matches!(store.find("boot"), Found::Held(_)), "it is whole");
 }
@@ -119,7 +120,7 @@ fn the_least_used_go_first_and_none_that_is_in_use() {
     let data = data(folder.path(), 1);
     let old = SystemTime::now() - Duration::from_mins(1);
     for (key, age) in [("a", 0), ("b", 1), ("c", 2)] {
-        store.put(entry(key), &data, &[]).unwrap();
+        store.put(entry(key), (&data, None), &[]).unwrap();
         let file = File::options().write(true).open(store.entries().join(key).join("entry.json")).unwrap();
         file.set_modified(old + Duration::from_secs(age)).unwrap();
     }
@@ -155,17 +156,17 @@ fn many_at_once_keep_one() {
             let copy = folder.path().join(format!("copy-{number}"));
             scope.spawn(move || {
                 barrier.wait();
-                store.put(entry("a"), data, &[]).unwrap();
+                store.put(entry("a"), (data, None), &[]).unwrap();
                 if number % 4 == 0 {
                     store.prune(0);
                 } else if let Found::Held(held) = store.find("a") {
                     held.copy(&copy, None).unwrap();
-                    assert_eq!(Tree::list(&copy).unwrap().size().unwrap(), held.entry.size);
+                    assert_eq!(Tree::list(&copy).unwrap().size(Turn::Fair).unwrap(), held.entry.size);
                 }
             });
         }
     });
-    store.put(entry("a"), &data, &[]).unwrap();
+    store.put(entry("a"), (&data, None), &[]).unwrap();
     assert!(matches!(store.find("a"), Found::Held(_)));
     assert_eq!(directories(&store), 1);
 }

@@ -1,9 +1,11 @@
 //! Copies of data directories: by several threads, since it is the making of a
 //! thousand files that takes the time, not their bytes.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::ops::AddAssign;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,8 +14,33 @@ use crate::supervise::User;
 
 /// Threads that copy or read: more only wait for the directory's lock.
 const MOST_THREADS: usize = 4;
+/// How nice a thread is that waits for its turn: it gets a tenth of what others
+/// get.
+#[cfg(target_os = "linux")]
+const LATER: i32 = 10;
 /// Bytes that a thread reads at a time: most files have fewer.
 const BUFFER: usize = 128 << 10;
+
+/// Whose turn it is where processors are short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// As everybody else's.
+    Fair,
+    /// That of others first: of a server, say, that starts meanwhile.
+    Later,
+}
+
+impl Turn {
+    /// Makes it that of this thread, for as long as it lives.
+    fn take(self) {
+        // Elsewhere it would be that of the whole process.
+        #[cfg(target_os = "linux")]
+        if self == Self::Later {
+            // It is only slower for others if that is refused.
+            let _ = rustix::process::nice(LATER);
+        }
+    }
+}
 
 /// What a directory holds.
 pub(super) struct Tree {
@@ -31,6 +58,13 @@ pub struct Size {
     pub files: usize,
     /// Bytes of all files.
     pub bytes: u64,
+}
+
+impl AddAssign for Size {
+    fn add_assign(&mut self, other: Self) {
+        self.files += other.files;
+        self.bytes += other.bytes;
+    }
 }
 
 impl Tree {
@@ -70,19 +104,37 @@ impl Tree {
         Ok(tree)
     }
 
+    /// These files of `root` alone.
+    pub fn of(root: &Path, mut files: Vec<PathBuf>) -> Self {
+        files.sort();
+        let folders: BTreeSet<_> = files.iter().flat_map(|file| file.ancestors().skip(1)).collect();
+        let folders = folders.into_iter().map(Path::to_owned).collect();
+        Self { root: root.to_owned(), folders, files }
+    }
+
+    /// The files, by their relative paths.
+    pub fn into_files(self) -> Vec<PathBuf> {
+        self.files
+    }
+
     /// Asks for the size of each file.
-    pub fn size(&self) -> io::Result<Size> {
-        let sizes = self.each(|path, _| Ok(fs_err::metadata(self.root.join(path))?.len()))?;
+    pub fn size(&self, turn: Turn) -> io::Result<Size> {
+        let sizes = self.each(turn, |path, _| Ok(fs_err::metadata(self.root.join(path))?.len()))?;
         Ok(Size { files: sizes.len(), bytes: sizes.iter().sum() })
     }
 
     /// Copies everything to `to` for `owner`, where there must be nothing of it,
     /// and returns the size of what was there.
     pub fn copy(&self, to: &Path, owner: Option<User>) -> io::Result<Size> {
+        self.copy_in_turn(Turn::Fair, to, owner)
+    }
+
+    /// As [`Self::copy`], when it is its turn.
+    pub fn copy_in_turn(&self, turn: Turn, to: &Path, owner: Option<User>) -> io::Result<Size> {
         make(to, owner)?;
         self.folders.iter().try_for_each(|folder| make(&to.join(folder), owner))?;
         let may_share = std::fs::metadata(&self.root)?.dev() == std::fs::metadata(to)?.dev();
-        let sizes = self.each(|path, buffer| {
+        let sizes = self.each(turn, |path, buffer| {
             let (from, to) = (self.root.join(path), to.join(path));
             if !may_share {
                 return copy_bytes(&from, &to, owner, buffer);
@@ -97,7 +149,7 @@ impl Tree {
 
     /// A digest of all names and contents.
     pub fn digest(&self) -> io::Result<String> {
-        let contents = self.each(|path, _| {
+        let contents = self.each(Turn::Fair, |path, _| {
             let mut hasher = blake3::Hasher::new();
             hasher.update_reader(File::open(self.root.join(path))?)?;
             Ok((hasher.count(), hasher.finalize()))
@@ -115,9 +167,14 @@ impl Tree {
 
     /// Does `work` for each file, with a buffer of the thread's, and gives what it
     /// gave in the files' order.
-    fn each<T: Send>(&self, work: impl Fn(&Path, &mut [u8]) -> io::Result<T> + Sync) -> io::Result<Vec<T>> {
+    fn each<T: Send>(
+        &self,
+        turn: Turn,
+        work: impl Fn(&Path, &mut [u8]) -> io::Result<T> + Sync,
+    ) -> io::Result<Vec<T>> {
         let next = AtomicUsize::new(0);
         let part = || {
+            turn.take();
             let mut buffer = vec![0; BUFFER];
             let mut done = Vec::new();
             loop {
@@ -204,7 +261,7 @@ mod tests {
         let size = Size { files: 50, bytes: 49 * 25 };
         assert_eq!(tree.copy(&to, None).unwrap(), size);
         let copy = Tree::list(&to).unwrap();
-        assert_eq!(copy.size().unwrap(), size);
+        assert_eq!(copy.size(Turn::Fair).unwrap(), size);
         assert_eq!(copy.digest().unwrap(), tree.digest().unwrap());
         std::fs::write(to.join("base/1/7"), vec![8; 7]).unwrap();
         assert_ne!(copy.digest().unwrap(), tree.digest().unwrap());

@@ -1,0 +1,282 @@
+//! The cluster that a server needs: which entry serves it, and its copy.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::held::Held;
+use super::key::{self, Part};
+use super::recollection::{Recollection, step};
+use super::store::{Entry, Found, Store};
+use super::tree::make;
+use crate::supervise::{Overlay, User};
+use crate::targets::caches::{Caches, at};
+use crate::targets::local::servers::PostgresPrograms;
+
+/// What is said of an entry whose key means another one.
+const SOMETHING_ELSE: &str = "what was kept of it is something else";
+/// Beside the data directory, for the kernel.
+pub(in crate::targets::local) const WORK: &str = "work";
+
+/// The cluster that a server needs, and what there is of it.
+pub(in crate::targets) struct Cluster {
+    pub(super) store: Store,
+    /// Where its recollection is.
+    pub(super) step: PathBuf,
+    pub(super) parts: Vec<Part>,
+    /// The key of the cluster as initialised.
+    pub(super) key: String,
+    pub(super) recollection: Option<Recollection>,
+    /// What was copied.
+    pub copied: Option<Entry>,
+    rest: Option<Rest>,
+    /// How its server sees what is kept, where it has no copy.
+    pub overlay: Option<Overlay>,
+    /// Why nothing was, where that is known before the server's version.
+    discarded: Option<String>,
+    /// What identifies its extensions, where they are not of this machine.
+    pub(super) extensions: Option<String>,
+}
+
+/// How a server gets at what is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// It reads it where it is, and what it changes is kept apart.
+    Overlay,
+    /// By a copy of its own.
+    Copy,
+}
+
+impl Way {
+    /// The faster one, where there is a chance for it.
+    pub fn first() -> Self {
+        if cfg!(target_os = "linux") { Self::Overlay } else { Self::Copy }
+    }
+}
+
+/// Where a server is to find its data.
+pub struct Place<'a> {
+    /// Its directory, which there is not yet.
+    pub data: &'a Path,
+    /// Whom it runs as.
+    pub owner: Option<User>,
+    pub way: Way,
+}
+
+/// What was found and turned out to be of no use.
+#[derive(Clone)]
+pub struct Spoilt {
+    key: String,
+    is_damaged: bool,
+    why: String,
+}
+
+/// What is still being copied of a cluster, or looked at. Its server can start
+/// meanwhile.
+struct Rest {
+    work: JoinHandle<io::Result<()>>,
+    /// Until somebody else has a hold on it.
+    _held: Arc<Held>,
+    /// The database `postgres` is there.
+    may_connect: CancellationToken,
+}
+
+impl Cluster {
+    /// Looks for it, and brings the best there is of it to `place`, as far as a
+    /// server needs it to start. What is `spoilt` is left out. None where nothing
+    /// can be kept.
+    pub(in crate::targets::local) fn find(
+        caches: &Caches,
+        programs: &PostgresPrograms,
+        (name, user, database): &(String, String, String),
+        initdb: &[&str],
+        settings: &BTreeMap<String, String>,
+        place: &Place<'_>,
+        spoilt: &[Spoilt],
+    ) -> Option<Self> {
+        let parts = key::of_cluster(programs, (user, database), initdb, settings);
+        let mut cluster = Self::open(caches, name, parts)?;
+        cluster.discarded = spoilt.last().map(|spoilt| spoilt.why.clone());
+        let is_spoilt = |key: &String| spoilt.iter().any(|spoilt| spoilt.key == *key);
+        for candidate in cluster.candidates().into_iter().filter(|key| !is_spoilt(key)) {
+            match cluster.store.find(&candidate) {
+                Found::Held(held) => match cluster.bring(*held, place) {
+                    Ok(()) => break,
+                    Err(why) => cluster.discarded = Some(why),
+                },
+                Found::Discarded(why) => cluster.discarded = Some(why),
+                Found::Absent => {}
+            }
+        }
+        Some(cluster)
+    }
+
+    /// One that is not of this machine: of a server in a container of the image
+    /// with this `id`. Gives also what there is of it, untouched.
+    pub fn of_image(
+        caches: &Caches,
+        (name, user, database): (&str, &str, &str),
+        (image, id): (&str, &str),
+        (initdb, settings): (&str, &BTreeMap<String, String>),
+    ) -> Option<(Self, Option<Held>)> {
+        let parts = key::of_image((image, id), (user, database), initdb, settings);
+        // Another one than that of a server of this machine.
+        let mut cluster = Self::open(caches, &format!("image {name}"), parts)?;
+        cluster.extensions = Some(id.to_owned());
+        for candidate in cluster.candidates() {
+            match cluster.store.find(&candidate) {
+                Found::Held(held) if held.entry.parts == cluster.parts => {
+                    cluster.copied = Some(held.entry.clone());
+                    return Some((cluster, Some(*held)));
+                }
+                Found::Held(_) => cluster.discarded = Some(SOMETHING_ELSE.to_owned()),
+                Found::Discarded(why) => cluster.discarded = Some(why),
+                Found::Absent => {}
+            }
+        }
+        Some((cluster, None))
+    }
+
+    /// What was found is of no use, for this reason.
+    pub fn discard(&mut self, why: String) {
+        (self.copied, self.discarded) = (None, Some(why));
+    }
+
+    fn open(caches: &Caches, name: &str, parts: Vec<Part>) -> Option<Self> {
+        let store = Store::open(caches.limit)?;
+        let step = store.step(&step(caches, name));
+        let recollection = Recollection::read(&step);
+        let key = key::digest("", &parts);
+        Some(Self {
+            store,
+            step,
+            parts,
+            key,
+            recollection,
+            copied: None,
+            rest: None,
+            overlay: None,
+            discarded: None,
+            extensions: None,
+        })
+    }
+
+    /// Keys of entries that may be it, the best first.
+    fn candidates(&self) -> Vec<String> {
+        let last = self.recollection.as_ref().filter(|last| last.parts == self.parts);
+        last.map(|last| last.entry.clone()).into_iter().chain([self.key.clone()]).collect()
+    }
+
+    /// The parts must be the same in full: a digest is only as good as what it
+    /// was made from.
+    fn bring(&mut self, held: Held, place: &Place<'_>) -> Result<(), String> {
+        if held.entry.parts != self.parts {
+            return Err(SOMETHING_ELSE.to_owned());
+        }
+        let held = Arc::new(held);
+        let brought = match place.way {
+            Way::Overlay => self.lay(held.clone(), place),
+            Way::Copy => Self::copy(held.clone(), place),
+        };
+        self.rest = Some(brought.map_err(|error| {
+            // Nothing may be left of a copy that is not whole.
+            let _ = std::fs::remove_dir_all(place.data);
+            not_copied(&error)
+        })?);
+        self.copied = Some(held.entry.clone());
+        Ok(())
+    }
+
+    fn lay(&mut self, held: Arc<Held>, place: &Place<'_>) -> io::Result<Rest> {
+        let overlay = Overlay {
+            lower: held.data(),
+            at: place.data.to_owned(),
+            work: place.data.with_file_name(WORK),
+            lock: held.path().to_owned(),
+        };
+        make(&overlay.at, place.owner)?;
+        make(&overlay.work, None)?;
+        held.copy_touched(place.data, place.owner)?;
+        self.overlay = Some(overlay);
+        let may_connect = CancellationToken::new();
+        may_connect.cancel();
+        let own = held.clone();
+        let work = tokio::task::spawn_blocking(move || own.require_size());
+        Ok(Rest { work, _held: held, may_connect })
+    }
+
+    fn copy(held: Arc<Held>, place: &Place<'_>) -> io::Result<Rest> {
+        let first = held.copy_to_start(place.data, place.owner)?;
+        let (data, owner) = (place.data.to_owned(), place.owner);
+        let may_connect = CancellationToken::new();
+        let (own, told) = (held.clone(), may_connect.clone());
+        let work = tokio::task::spawn_blocking(move || {
+            own.copy_databases(first, &data, owner, || told.cancel())?;
+            told.cancel();
+            Ok(())
+        });
+        Ok(Rest { work, _held: held, may_connect })
+    }
+
+    /// Is cancelled when the database `postgres` is there. Nobody may connect to
+    /// another one before [`Self::complete`].
+    pub fn may_connect(&self) -> CancellationToken {
+        let Some(rest) = &self.rest else {
+            let there = CancellationToken::new();
+            there.cancel();
+            return there;
+        };
+        rest.may_connect.clone()
+    }
+
+    /// Waits until all that [`Self::find`] has found is there. Fails where it
+    /// cannot be: then it must not be used. May be cancelled and called again.
+    pub async fn complete(&mut self) -> Result<(), Spoilt> {
+        let Some(rest) = &mut self.rest else { return Ok(()) };
+        let copied = (&mut rest.work).await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        self.rest = None;
+        copied.map_err(|error| Spoilt {
+            key: self.copied.take().map(|entry| entry.key).unwrap_or_default(),
+            is_damaged: error.kind() != io::ErrorKind::StorageFull,
+            why: not_copied(&error),
+        })
+    }
+
+    /// Keeps it no longer, if it is damaged and nobody reads it.
+    pub fn remove(&self, spoilt: &Spoilt) {
+        if spoilt.is_damaged {
+            self.store.remove(&spoilt.key);
+        }
+    }
+
+    /// Notes what its server has written to until now, for the next one.
+    pub fn note_touched(&self) {
+        let held = self.overlay.as_ref().and_then(|overlay| Some((Held::of(&overlay.lock)?, overlay)));
+        if let Some((held, overlay)) = held
+            && let Err(error) = held.note_touched(&overlay.at)
+        {
+            tracing::debug!(%error, "the next server is slower");
+        }
+    }
+
+    /// Whether something was copied, and why, the server being of this version.
+    pub fn told(&self, version: &str) -> (bool, String) {
+        match (&self.copied, &self.discarded, &self.recollection) {
+            (Some(entry), ..) => (true, format!("made at {}", at(entry.made))),
+            (None, Some(why), _) => (false, why.clone()),
+            (None, None, Some(last)) => (false, last.why_another_cluster(version, &self.parts)),
+            (None, None, None) => (false, "nothing cached yet".to_owned()),
+        }
+    }
+}
+
+fn not_copied(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::InvalidData => error.to_string(),
+        _ => format!("what was kept of it could not be copied: {error}"),
+    }
+}
