@@ -6,10 +6,13 @@
 //! They take turns, so that noise of the machine meets all of them. The service
 //! is compiled before. `cargo bench --bench reuse [-- ROUNDS]`.
 
+mod support;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use support::in_memory;
 use tempfile::TempDir;
 
 /// What `recipes/datastorage.rhai` does, with a program that is built.
@@ -98,7 +101,7 @@ impl Bench {
         cargo.args(["build", "--quiet", "--release", "--example", "datastorage"]).current_dir(root);
         assert!(cargo.status().unwrap().success(), "the service cannot be built");
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-        let bench = Self { files: tempfile::tempdir().unwrap(), state: tempfile::tempdir().unwrap() };
+        let bench = Self { files: tempfile::tempdir().unwrap(), state: in_memory() };
         let files = bench.files.path();
         std::os::unix::fs::symlink(target.join("release/examples/datastorage"), files.join("service"))
             .unwrap();

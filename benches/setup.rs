@@ -6,14 +6,17 @@
 //! - the same by `naive.sh`: one after the other, looking once a second;
 //! - itself once more, with what an earlier run has kept.
 //!
-//! They take turns, so that noise of the machine meets all of them. The
-//! service is compiled before. `cargo bench --bench setup [-- ROUNDS]`.
+//! They take turns, so that noise of the machine meets all of them. Data,
+//! records and caches are in memory, and the service is compiled before. `cargo bench --bench setup [-- ROUNDS]`.
+
+mod support;
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use support::in_memory;
 use tempfile::TempDir;
 use tokio_postgres::NoTls;
 
@@ -138,7 +141,7 @@ impl Bench {
             let user = nix::unistd::User::from_name("postgres").unwrap().expect("there is a user `postgres`");
             (user.uid.as_raw(), user.gid.as_raw())
         });
-        let cache = tempfile::tempdir().unwrap();
+        let cache = in_memory();
         let bench =
             Self { root, service: target.join("release/examples/datastorage"), postgres_bin, user, cache };
         // Keeps what the warm ones use.
@@ -147,7 +150,7 @@ impl Bench {
     }
 
     fn recipe(&self, args: &[&str]) -> Run {
-        let state = tempfile::tempdir().unwrap();
+        let state = in_memory();
         let began = Instant::now();
         let output = outside_cargo(env!("CARGO_BIN_EXE_recipe"))
             .args(["run", "recipes/datastorage.rhai", "--rm", "--output", "json", "--quiet"])
@@ -179,10 +182,9 @@ impl Bench {
         String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
     }
 
-    /// In memory, like recipe's own, and owned by the server's user.
+    /// One that is owned by the server's user.
     fn directory(&self) -> TempDir {
-        let base = if Path::new("/dev/shm").is_dir() { "/dev/shm".into() } else { std::env::temp_dir() };
-        let dir = tempfile::Builder::new().prefix("bench").tempdir_in(base).unwrap();
+        let dir = in_memory();
         if let Some((uid, gid)) = self.user {
             std::os::unix::fs::chown(dir.path(), Some(uid), Some(gid)).unwrap();
         }
