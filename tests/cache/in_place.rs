@@ -7,6 +7,8 @@ use std::path::Path;
 
 use super::*;
 
+const NOBODY: u32 = 65534;
+
 /// What the server sees mounted on its data directory.
 fn mounted(sandbox: &Sandbox) -> String {
     let lock = format!("{}/*/postgres/data/postmaster.pid", sandbox.scratch().display());
@@ -49,7 +51,9 @@ fn what_is_kept_is_read_in_place_and_stays_as_it_is() {
         assert_eq!(first.outputs["mounted"], "0");
         let all = || {
             let mut found = BTreeMap::new();
-            entries(&sandbox).iter().for_each(|entry| kept(&entry.join("data"), &mut found));
+            for entry in entries(&sandbox) {
+                kept(&entry.join("data"), &mut found);
+            }
             found
         };
         let before = all();
@@ -105,7 +109,6 @@ fn what_cannot_be_mounted_is_copied() {
 #[test]
 fn others_than_root_have_it_too() {
     assert!(nix::unistd::geteuid().is_root(), "leave this test out with `--skip others_than_root`");
-    const NOBODY: u32 = 65534;
     within_a_day(|| {
         let sandbox = with_mounts(&format!("{DEPLOY}{MIGRATE}{DUMP}"));
         // Where tests are built, others may not look.

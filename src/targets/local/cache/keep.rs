@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use nix::sys::signal::Signal;
 use tokio_postgres::Config;
 
-use super::key::MigratedFile;
+use super::ends::{End, ends};
 use super::provenance::{Called, Provenance};
 use super::recollection::{Migrated, Recollection};
 use super::store::{Entry, Found, Template};
@@ -25,9 +25,6 @@ use crate::run::{Failure, Kind};
 use crate::supervise::User;
 use crate::targets::Session;
 
-/// Databases with migrations that an entry holds, at most: each costs time
-/// whenever the entry is copied.
-const MOST_TEMPLATES: usize = 3;
 /// What the empty database is called while another one has its name.
 const EMPTY: &str = "recipe_empty";
 /// How long a server may take to start.
@@ -43,12 +40,6 @@ pub(in crate::targets::local) struct Keeper<'a> {
     pub environment: std::collections::BTreeMap<String, String>,
     /// Where its files are while it runs.
     pub home: PathBuf,
-}
-
-/// A state that is worth a template: after `count` files of call `call`.
-pub(in crate::targets) struct End {
-    call: usize,
-    count: usize,
 }
 
 /// What became of a template.
@@ -111,9 +102,9 @@ impl Provenance {
             match cluster.store.find(&end.key) {
                 Found::Held(_) => found.entry.clone_from(&end.key),
                 Found::Absent | Found::Discarded(_) => {
-                    let ends = ends(&state.calls, last);
+                    let worth = ends(&state.calls, last);
                     let key = end.key.clone();
-                    match workshop.make(self, &state.calls, &ends).await? {
+                    match workshop.make(self, &state.calls, &worth).await? {
                         Some(templates) => {
                             let database = Some(self.database.clone());
                             let made = (templates, state.calls.as_slice());
@@ -288,41 +279,6 @@ impl Keeper<'_> {
 
 /// The port in the name of the socket.
 pub(super) const PORT: u16 = 5432;
-
-/// The ends of the calls, and where they part from the files of the last run:
-/// whoever writes a migration changes it again.
-fn ends(calls: &[Called], last: Option<&Recollection>) -> Vec<End> {
-    let known = |file: &MigratedFile| {
-        last.is_some_and(|last| last.calls.iter().any(|call| call.files.iter().any(|f| f.key == file.key)))
-    };
-    let mut ends: Vec<End> = Vec::new();
-    for (number, call) in calls.iter().enumerate() {
-        let files = &call.record.files;
-        let shared = files.iter().take_while(|file| known(file)).count();
-        if shared > 0 && shared < files.len() {
-            ends.push(End { call: number, count: shared });
-        }
-        ends.push(End { call: number, count: files.len() });
-    }
-    let surplus = ends.len().saturating_sub(MOST_TEMPLATES);
-    ends.split_off(surplus)
-}
-
-/// The ends at which there are these templates.
-pub(super) fn ends_of(calls: &[Called], templates: &[Template]) -> Vec<End> {
-    let end = |template: &Template| {
-        let mut count = template.files.len();
-        for (call, called) in calls.iter().enumerate() {
-            let own = called.record.files.len();
-            if count <= own {
-                return Some(End { call, count });
-            }
-            count -= own;
-        }
-        None
-    };
-    templates.iter().filter_map(end).collect()
-}
 
 /// Makes the empty database and a template for each end. None where migrations
 /// change more than their database.

@@ -39,6 +39,7 @@
 //! outside PostgreSQL, say by `COPY .. TO PROGRAM`, do not happen again.
 
 mod cluster;
+mod ends;
 mod held;
 mod keep;
 mod key;
@@ -57,9 +58,10 @@ pub use verify::{Reader, Verdict, verify};
 
 pub(in crate::targets) use cluster::Cluster;
 pub(super) use cluster::{Place, Spoilt, WORK, Way};
+pub(in crate::targets) use ends::End;
 pub(in crate::targets) use held::Held;
 pub(super) use keep::Keeper;
-pub(in crate::targets) use keep::{End, templates, unkept};
+pub(in crate::targets) use keep::{templates, unkept};
 pub(in crate::targets) use provenance::{Called, Provenance};
 pub(in crate::targets) use swap::{literal, quoted};
 pub(in crate::targets) use workshop::Workshop;

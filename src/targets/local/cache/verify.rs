@@ -7,6 +7,7 @@ use std::sync::Arc;
 use nix::sys::signal::Signal;
 use tokio_postgres::Config;
 
+use super::ends::ends_of;
 use super::keep::{self, Keeper};
 use super::key;
 use super::provenance::Called;
@@ -133,7 +134,7 @@ impl Rebuilding<'_> {
             return Err(Failure::new(Kind::Command, what).evidence(made.tail(8)));
         }
         let arguments = arguments(&anew.home, keep::PORT, &self.settings);
-        let ends = keep::ends_of(&calls, &entry.templates);
+        let ends = ends_of(&calls, &entry.templates);
         let access = (entry.user.as_str(), entry.password.as_str(), database);
         if anew.migrate(arguments, access, &calls, &ends, &data).await?.is_none() {
             return Ok(Verdict::Different("its migrations change more than their database".to_owned()));

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use async_trait::async_trait;
 
-use super::keep::End;
+use super::ends::End;
 use super::provenance::{Called, Provenance};
 use super::store::Template;
 use crate::run::Failure;
