@@ -53,12 +53,17 @@ impl Deployed {
         Ok(())
     }
 
-    /// Gives a name back. Its ports stay reserved, and may be asked for again.
+    /// Gives a name back, with its ports.
     pub(super) fn forget(&self, name: &str) {
+        self.free_ports(name);
+        self.names().retain(|(_, known)| known != name);
+    }
+
+    /// The ports of a name stay reserved, and may be asked for again.
+    pub(super) fn free_ports(&self, name: &str) {
         for owner in self.ports().values_mut().filter(|owner| owner.as_deref() == Some(name)) {
             *owner = None;
         }
-        self.names().retain(|(_, known)| known != name);
     }
 
     /// The names of a cluster, in order.

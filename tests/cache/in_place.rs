@@ -89,11 +89,13 @@ fn what_an_environment_reads_is_not_removed() {
     });
 }
 
-/// A colon parts the options of a mount.
+/// A colon parts the options of a mount. The port was that of the first try.
 #[test]
 fn what_cannot_be_mounted_is_copied() {
+    let deploy = "let port = random_port();
+        let pg = deploy_postgres(create_cluster(\"c\"), #{ host_port: port });\n";
     within_a_day(|| {
-        let sandbox = with_mounts(&format!("{DEPLOY}{MIGRATE}{DUMP}"));
+        let sandbox = with_mounts(&format!("{deploy}{MIGRATE}{DUMP}"));
         let cache = sandbox.path().join("a:b");
         let sandbox = sandbox.env("RECIPE_CACHE_DIR", cache);
         let first = run(&sandbox, &[]);

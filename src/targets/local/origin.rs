@@ -110,8 +110,9 @@ impl Server<'_> {
         }
     }
 
-    /// Ends the server, if it runs, and removes its data.
+    /// Ends the server, if it runs, and removes its data: it can be started anew.
     pub(super) async fn clear(&self) -> Result<(), Failure> {
+        self.local.deployed.free_ports(&self.request.name);
         let stopped = self.local.run.supervisor.stop(&self.request.name).await;
         if !matches!(stopped, Err(SupervisorError::Refused(Refusal::NoProcess { .. }))) {
             stopped.map_err(supervisor_failure)?;

@@ -55,7 +55,11 @@ impl Provenance {
     pub async fn keep(&self, workshop: &dyn Workshop) -> Result<bool, Failure> {
         let state = self.state.lock().await;
         let cluster = &self.cluster;
-        cluster.note_touched();
+        // One that ended before its migrations has not touched much.
+        if cluster.copied.as_ref().is_some_and(|entry| entry.templates.is_empty() || !state.calls.is_empty())
+        {
+            cluster.note_touched();
+        }
         let records: Vec<Migrated> = state.calls.iter().map(|call| call.record.clone()).collect();
         let last = cluster.recollection.as_ref().filter(|last| last.parts == cluster.parts);
         let mut found = Recollection {
