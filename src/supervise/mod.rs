@@ -18,8 +18,9 @@
 //!
 //! # Layout
 //! `shim` is the supervisor; `clients` (who is connected), `process`, `teardown`,
-//! `overlay` (directories without a copy), `marked` (who else belongs to the run), `shared_memory` (what a killed
-//! PostgreSQL leaves) and `ports` (with `claim` and `port_holder`) are its parts.
+//! `overlay` (directories without a copy), `marked` (who else belongs to the
+//! run), `shared_memory` (what a killed PostgreSQL leaves) and `ports` (with
+//! `claim` and `port_holder`) are its parts.
 //! `client` is the other side, on top of `connection`. Both share [`protocol`],
 //! `failure` and `identity`.
 

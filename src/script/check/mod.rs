@@ -83,12 +83,7 @@ pub(super) fn recipe(engine: &Engine, sources: &Sources, table: Table, path: &Pa
 }
 
 /// All problems of the files that compile, in the order of the text.
-pub(super) fn compiled(
-    engine: &Engine,
-    sources: &Sources,
-    table: Table,
-    workspace: &Path,
-) -> Vec<Diagnostic> {
+fn compiled(engine: &Engine, sources: &Sources, table: Table, workspace: &Path) -> Vec<Diagnostic> {
     let mut problems = Vec::new();
     let trees = sources.trees();
     let sites: Vec<_> = trees.iter().map(|(_, ast)| sites(table, ast)).collect();
