@@ -221,6 +221,21 @@ fn nothing_is_used_or_kept_without_cache() {
     refused.exits(2).says(&["invalid value 'redis'"]);
 }
 
+/// Files that a server is known to write to are copied before it starts.
+#[test]
+fn a_kept_database_that_lacks_a_file_is_made_anew() {
+    let sandbox = sandbox(&format!("{DEPLOY}{MIGRATE}{DUMP}"));
+    let first = run(&sandbox, &[]);
+    assert!(run(&sandbox, &[]).hit("migrate"));
+    for entry in entries(&sandbox) {
+        std::fs::remove_file(entry.join("data/base/5/1259")).unwrap();
+    }
+    let second = run(&sandbox, &[]);
+    second.missed("deploy_postgres", "what was kept of it was damaged");
+    assert_eq!(second.outputs["dump"], first.outputs["dump"]);
+    assert!(run(&sandbox, &[]).hit("migrate"), "it is kept again");
+}
+
 /// What is found only when the server has started on a part of the copy.
 #[test]
 fn a_kept_database_that_is_cut_is_made_anew() {

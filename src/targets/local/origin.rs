@@ -2,7 +2,6 @@
 //! earlier run has made.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
@@ -14,7 +13,7 @@ use super::supervisor_failure;
 use crate::run::child::{Children, Command, Finished, describe};
 use crate::run::event::Stream;
 use crate::run::{Failure, Kind, not_executed};
-use crate::supervise::{Failure as Refusal, Overlay, SupervisorError, User, remove_all};
+use crate::supervise::{Failure as Refusal, Overlay, SupervisorError, User};
 use crate::targets::Session;
 use crate::targets::process::SupervisedProcess;
 
@@ -51,9 +50,9 @@ impl Origin {
 impl Server<'_> {
     /// Takes a cluster that an earlier run has made, in this way, or makes one.
     /// What is `spoilt` is left out.
-    pub(super) async fn make_cluster(&self, way: Way, spoilt: &Arc<Vec<Spoilt>>) -> Result<Origin, Failure> {
+    pub(super) async fn make_cluster(&self, way: Way, spoilt: &[Spoilt]) -> Result<Origin, Failure> {
         let caches = &self.local.run.caches;
-        let cluster = if caches.postgres { self.find_cluster(way, spoilt.clone()).await? } else { None };
+        let cluster = if caches.postgres { self.find_cluster(way, spoilt.to_vec()).await? } else { None };
         let Some(cluster) = cluster else {
             let why = if caches.postgres { "there is no home directory to keep it in" } else { "--no-cache" };
             self.initdb(&self.password).await?;
@@ -92,9 +91,11 @@ impl Server<'_> {
         let Some(cluster) = &mut origin.cluster else {
             return self.answer(process, port, &origin.password).await.map(Ok);
         };
-        let (may_connect, given_up) = (cluster.may_connect(), CancellationToken::new());
+        let (on_its_way, given_up) = (cluster.on_its_way(), CancellationToken::new());
         let answered = async {
-            may_connect.cancelled().await;
+            if let Some(there) = on_its_way {
+                there.cancelled().await;
+            }
             self.answer(process, port, &origin.password).await
         };
         let whole = async { cluster.complete().await.inspect_err(|_| given_up.cancel()) };
@@ -117,19 +118,12 @@ impl Server<'_> {
         if !matches!(stopped, Err(SupervisorError::Refused(Refusal::NoProcess { .. }))) {
             stopped.map_err(supervisor_failure)?;
         }
-        for folder in [self.data(), self.home.join(cache::WORK)] {
-            match remove_all(&folder) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    let what = "what was there of the server cannot be removed";
-                    return Err(Failure::new(Kind::Io, what).cause(error));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        ["data", cache::WORK]
+            .iter()
+            .try_for_each(|part| self.local.remove_home(&format!("{}/{part}", self.request.name)))
     }
 
-    async fn find_cluster(&self, way: Way, spoilt: Arc<Vec<Spoilt>>) -> Result<Option<Cluster>, Failure> {
+    async fn find_cluster(&self, way: Way, spoilt: Vec<Spoilt>) -> Result<Option<Cluster>, Failure> {
         let (caches, programs) = (self.local.run.caches.clone(), self.programs.clone());
         let wanted = (self.request.name.clone(), self.request.user.clone(), self.request.database.clone());
         let (settings, data, owner) = (self.request.settings.clone(), self.data(), self.user);

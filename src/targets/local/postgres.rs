@@ -57,14 +57,14 @@ impl Local {
         let server = Server { local: self, step, programs, request, user, password, home };
 
         let mut way = Way::first();
-        let mut spoilt = Arc::new(Vec::new());
+        let mut spoilt = Vec::new();
         let mut origin = server.make_cluster(way, &spoilt).await?;
         let mut attempts = PORT_ATTEMPTS;
         let Started { process, port, session, hash } = loop {
             let failure = match server.start(&mut origin).await {
                 Ok(Ok(started)) => break started,
                 Ok(Err(found)) => {
-                    Arc::make_mut(&mut spoilt).push(found);
+                    spoilt.push(found);
                     origin = server.make_cluster(way, &spoilt).await?;
                     continue;
                 }

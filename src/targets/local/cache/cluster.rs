@@ -1,4 +1,5 @@
-//! The cluster that a server needs: which entry serves it, and its copy.
+//! The cluster that a server needs: which entry serves it, and how the server
+//! gets at that.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -31,7 +32,7 @@ pub(in crate::targets) struct Cluster {
     /// The key of the cluster as initialised.
     pub(super) key: String,
     pub(super) recollection: Option<Recollection>,
-    /// What was copied.
+    /// What serves it: as a copy, or read where it is.
     pub copied: Option<Entry>,
     rest: Option<Rest>,
     /// How its server sees what is kept, where it has no copy.
@@ -75,14 +76,24 @@ pub struct Spoilt {
     why: String,
 }
 
+impl Spoilt {
+    fn by(error: &io::Error, key: String) -> Self {
+        let why = match error.kind() {
+            io::ErrorKind::InvalidData => error.to_string(),
+            _ => format!("what was kept of it could not be copied: {error}"),
+        };
+        Self { key, is_damaged: error.kind() != io::ErrorKind::StorageFull, why }
+    }
+}
+
 /// What is still being copied of a cluster, or looked at. Its server can start
 /// meanwhile.
 struct Rest {
     work: JoinHandle<io::Result<()>>,
     /// Until somebody else has a hold on it.
     _held: Arc<Held>,
-    /// The database `postgres` is there.
-    may_connect: CancellationToken,
+    /// Is cancelled when the database `postgres` is there, where it is not yet.
+    postgres: Option<CancellationToken>,
 }
 
 impl Cluster {
@@ -104,10 +115,16 @@ impl Cluster {
         let is_spoilt = |key: &String| spoilt.iter().any(|spoilt| spoilt.key == *key);
         for candidate in cluster.candidates().into_iter().filter(|key| !is_spoilt(key)) {
             match cluster.store.find(&candidate) {
-                Found::Held(held) => match cluster.bring(*held, place) {
+                // In full: a digest is only as good as what it was made from.
+                Found::Held(held) if held.entry.parts == cluster.parts => match cluster.bring(*held, place) {
                     Ok(()) => break,
-                    Err(why) => cluster.discarded = Some(why),
+                    Err(error) => {
+                        let spoilt = Spoilt::by(&error, candidate);
+                        cluster.remove(&spoilt);
+                        cluster.discarded = Some(spoilt.why);
+                    }
                 },
+                Found::Held(_) => cluster.discarded = Some(SOMETHING_ELSE.to_owned()),
                 Found::Discarded(why) => cluster.discarded = Some(why),
                 Found::Absent => {}
             }
@@ -171,21 +188,15 @@ impl Cluster {
         last.map(|last| last.entry.clone()).into_iter().chain([self.key.clone()]).collect()
     }
 
-    /// The parts must be the same in full: a digest is only as good as what it
-    /// was made from.
-    fn bring(&mut self, held: Held, place: &Place<'_>) -> Result<(), String> {
-        if held.entry.parts != self.parts {
-            return Err(SOMETHING_ELSE.to_owned());
-        }
+    fn bring(&mut self, held: Held, place: &Place<'_>) -> io::Result<()> {
         let held = Arc::new(held);
         let brought = match place.way {
             Way::Overlay => self.lay(held.clone(), place),
             Way::Copy => Self::copy(held.clone(), place),
         };
-        self.rest = Some(brought.map_err(|error| {
+        self.rest = Some(brought.inspect_err(|_| {
             // Nothing may be left of a copy that is not whole.
             let _ = std::fs::remove_dir_all(place.data);
-            not_copied(&error)
         })?);
         self.copied = Some(held.entry.clone());
         Ok(())
@@ -202,35 +213,28 @@ impl Cluster {
         make(&overlay.work, None)?;
         held.copy_touched(place.data, place.owner)?;
         self.overlay = Some(overlay);
-        let may_connect = CancellationToken::new();
-        may_connect.cancel();
         let own = held.clone();
         let work = tokio::task::spawn_blocking(move || own.require_size());
-        Ok(Rest { work, _held: held, may_connect })
+        Ok(Rest { work, _held: held, postgres: None })
     }
 
     fn copy(held: Arc<Held>, place: &Place<'_>) -> io::Result<Rest> {
         let first = held.copy_to_start(place.data, place.owner)?;
         let (data, owner) = (place.data.to_owned(), place.owner);
-        let may_connect = CancellationToken::new();
-        let (own, told) = (held.clone(), may_connect.clone());
+        let postgres = CancellationToken::new();
+        let (own, told) = (held.clone(), postgres.clone());
         let work = tokio::task::spawn_blocking(move || {
             own.copy_databases(first, &data, owner, || told.cancel())?;
             told.cancel();
             Ok(())
         });
-        Ok(Rest { work, _held: held, may_connect })
+        Ok(Rest { work, _held: held, postgres: Some(postgres) })
     }
 
-    /// Is cancelled when the database `postgres` is there. Nobody may connect to
-    /// another one before [`Self::complete`].
-    pub fn may_connect(&self) -> CancellationToken {
-        let Some(rest) = &self.rest else {
-            let there = CancellationToken::new();
-            there.cancel();
-            return there;
-        };
-        rest.may_connect.clone()
+    /// Is cancelled when the database `postgres` is there; none where it is.
+    /// Nobody may connect to another one before [`Self::complete`].
+    pub fn on_its_way(&self) -> Option<CancellationToken> {
+        self.rest.as_ref()?.postgres.clone()
     }
 
     /// Waits until all that [`Self::find`] has found is there. Fails where it
@@ -239,10 +243,9 @@ impl Cluster {
         let Some(rest) = &mut self.rest else { return Ok(()) };
         let copied = (&mut rest.work).await.unwrap_or_else(|error| Err(io::Error::other(error)));
         self.rest = None;
-        copied.map_err(|error| Spoilt {
-            key: self.copied.take().map(|entry| entry.key).unwrap_or_default(),
-            is_damaged: error.kind() != io::ErrorKind::StorageFull,
-            why: not_copied(&error),
+        copied.map_err(|error| {
+            let key = self.copied.take().map(|entry| entry.key).unwrap_or_default();
+            Spoilt::by(&error, key)
         })
     }
 
@@ -271,12 +274,5 @@ impl Cluster {
             (None, None, Some(last)) => (false, last.why_another_cluster(version, &self.parts)),
             (None, None, None) => (false, "nothing cached yet".to_owned()),
         }
-    }
-}
-
-fn not_copied(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::InvalidData => error.to_string(),
-        _ => format!("what was kept of it could not be copied: {error}"),
     }
 }

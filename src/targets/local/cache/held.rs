@@ -104,18 +104,18 @@ impl Held {
     }
 
     fn is_whole(&self, size: Size) -> io::Result<()> {
-        if size == self.entry.size {
-            Ok(())
-        } else {
-            Err(io::Error::new(io::ErrorKind::InvalidData, DAMAGED))
-        }
+        if size == self.entry.size { Ok(()) } else { Err(damaged()) }
     }
 
     /// Copies to `data` what a server that sees the rest there will write to: it
     /// opens its files for that, and until the kernel has made a copy it waits.
     pub fn copy_touched(&self, data: &Path, owner: Option<User>) -> io::Result<()> {
         let Some(touched) = self.noted(TOUCHED) else { return Ok(()) };
-        Tree::of(&self.data(), touched.lines().map(PathBuf::from).collect()).copy(data, owner).map(drop)
+        let touched = Tree::of(&self.data(), touched.lines().map(PathBuf::from).collect());
+        match touched.copy(data, owner) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(damaged()),
+            copied => copied.map(drop),
+        }
     }
 
     /// Notes what a server that sees the rest at `data` has written to.
@@ -169,6 +169,10 @@ impl Held {
         }
         self.is_whole(copied)
     }
+}
+
+fn damaged() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, DAMAGED)
 }
 
 /// Whether PostgreSQL has written down that it was shut down: the state in
